@@ -1,0 +1,95 @@
+"""Where images come from, where results go, and every hyper-parameter of the study: one frozen Config."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROFILES = ("full", "demo", "sample")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on, besides the images themselves."""
+
+    profile: str  # full: real images; demo: phantoms; sample: some patients of either, for tests
+    data: Path  # a chest_xray folder, with train/, val/ and test/ inside
+    phantoms: bool  # data was drawn by xraylib.phantom
+    results: Path  # tables: index, history, predictions, metrics
+    plots: Path  # figures
+    models: Path  # trained networks
+    build: Path  # decoded images, executed notebooks; never in git
+
+    seeds: tuple[int, ...] = (0, 1, 2)  # one training of the study's CNN each
+    split_seed: int = 0  # which patients of the train folder form the tune split
+    tune_folds: int = 8  # one patient in this many goes to tune
+    sample_patients: int | None = None  # patients per folder and class, in the sample profile
+
+    image_size: int = 128  # pixels a side, grey
+    batch_size: int = 64
+    epochs: int = 18
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.05
+    min_sensitivity: float = 0.97  # operating point: the highest threshold that keeps this on tune
+
+    published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
+    published_validation_steps: int = 2000
+    bootstrap_resamples: int = 2000
+
+    @property
+    def kind(self) -> str:
+        """What the images are, for titles: a reader must never take a phantom for a patient."""
+        return "synthetic phantoms" if self.phantoms else "Kermany chest X-rays"
+
+
+# Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
+_SHORTER = {
+    "full": {},
+    "demo": {"epochs": 8, "published_steps": 500, "published_validation_steps": 200},
+    "sample": {
+        "seeds": (0, 1),
+        "epochs": 2,
+        "sample_patients": 12,
+        "tune_folds": 3,
+        "published_steps": 40,
+        "published_validation_steps": 20,
+        "bootstrap_resamples": 200,
+    },
+}
+
+
+def find_data(environ=os.environ) -> Path | None:
+    """The folder of real images: XRAY_DATA (make passes DATA on as it), else data/chest_xray; None if there is none."""
+    named = environ.get("XRAY_DATA")
+    if named:
+        return Path(named).expanduser().resolve()
+    usual = REPOSITORY / "data" / "chest_xray"
+    return usual if usual.is_dir() else None
+
+
+def load_config(profile: str | None = None, environ=os.environ) -> Config:
+    """The configuration of this run.
+
+    profile: full, demo or sample; by default XRAY_PROFILE, else full where real images are at hand and demo elsewhere.
+    Raises ValueError for an unknown profile, or for full without images.
+    """
+    data = find_data(environ)
+    profile = profile or environ.get("XRAY_PROFILE") or ("full" if data else "demo")
+    if profile not in PROFILES:
+        raise ValueError(f"profile {profile!r}: wanted one of {', '.join(PROFILES)}. Unset XRAY_PROFILE, or mend it.")
+    if profile == "full" and data is None:
+        raise ValueError("profile full: no images. Get them with: make data, or name them: make reproduce DATA=folder.")
+    phantoms = data is None or profile == "demo"
+    build = REPOSITORY / "build" / profile
+    if phantoms:
+        data = REPOSITORY / "build" / "phantoms" / "chest_xray"
+    homes = {
+        "full": (REPOSITORY / "results", REPOSITORY / "Plot", REPOSITORY / "models"),
+        "demo": (REPOSITORY / "results" / "demo", REPOSITORY / "Plot" / "demo", build / "models"),
+        "sample": (build / "results", build / "Plot", build / "models"),
+    }
+    results, plots, models = homes[profile]
+    return Config(profile, data, phantoms, results, plots, models, build, **_SHORTER[profile])
