@@ -1,0 +1,122 @@
+# From images to evidence. `make help` lists what there is.
+#
+# A graph of real files: each notebook is executed into build/<profile>/ when it, the modules that it uses, the images or
+# an earlier notebook's tables are newer. Trainings are kept by a fingerprint of all that they depend on (xraylib/train.py),
+# so that an edit of a plot runs notebook 02 again but trains nothing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test lint unit notebooks data clean publish lock FORCE
+
+DATA ?= $(XRAY_DATA)
+ifeq ($(strip $(DATA)),)
+  ifneq ($(wildcard data/chest_xray/.),)
+    DATA := data/chest_xray
+  endif
+endif
+PROFILE := $(if $(strip $(DATA)),full,demo)
+PHANTOMS := build/phantoms/chest_xray
+IMAGES := $(if $(strip $(DATA)),$(DATA),$(PHANTOMS))
+RESULTS := $(if $(filter full,$(PROFILE)),results,results/demo)
+PLOTS := $(if $(filter full,$(PROFILE)),Plot,Plot/demo)
+B := build/$(PROFILE)
+export XRAY_DATA := $(DATA)
+
+# The first Python of a version that TensorFlow has wheels for.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+INSTALLED := $(VENV)/installed
+PY := $(VENV)/bin/python
+RUN := XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.execute
+
+help:  ## this list
+	@echo "make reproduce            the whole study; on synthetic phantoms when no images are at hand"
+	@echo "make test                 every test: lint, unit tests, and the notebooks on a sample of the images"
+	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
+	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"
+	@echo "make lock                 pin the newest versions that pyproject.toml allows"
+	@echo "make clean                remove build/ (decoded images, trainings, executed notebooks)"
+	@echo
+	@echo "DATA=folder               use this chest_xray folder (else XRAY_DATA, else data/chest_xray, else phantoms)"
+	@echo "Now: profile $(PROFILE), images from $(IMAGES), tables to $(RESULTS)/, figures to $(PLOTS)/"
+
+# --- set-up ---
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 to 3.13 found. Install one, or name it: make PYTHON=path/to/python3.11"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 150 packages, 1 to 3 minutes"
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) can't make a virtual environment. Install its venv module, or use another PYTHON=."; exit 1; }
+	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock 2>&1 | tee $(VENV)/pip.log \
+	  | awk '/^ *Downloading/ {n++; if (n % 20 == 0) print "  " n " packages downloaded"; fflush()} /^Installing/ {print "  installing"; fflush()}' \
+	  || { tail -20 $(VENV)/pip.log; echo "Set-up failed; $(VENV)/pip.log says why."; exit 1; }
+	@$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:  # uv resolves for every platform at once
+	$(PY) -m pip install --quiet uv
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --upgrade \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+# --- images ---
+
+data: $(INSTALLED)
+	$(PY) -m xraylib.download data/chest_xray
+
+$(PHANTOMS)/PHANTOMS.txt: xraylib/phantom.py | $(INSTALLED)
+	$(PY) -m xraylib.phantom $(PHANTOMS)
+
+# The list of files, with sizes and times: newer only when the images are others.
+$(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+	@[ -d "$(IMAGES)" ] || { echo "$(IMAGES): no such folder. Wanted a chest_xray folder with train/, val/ and test/."; \
+	  echo "Get the images with: make data. Or name the folder: make reproduce DATA=folder. Or leave DATA out to use phantoms."; exit 1; }
+	@mkdir -p $(B) && { echo "$(IMAGES)"; ls -lLnR "$(IMAGES)"; } > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# --- the study ---
+
+BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
+TABLES := $(BASE) xraylib/index.py xraylib/images.py
+NETWORKS := xraylib/backend.py xraylib/model.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
+
+$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) $(B)/images.txt | $(INSTALLED)
+	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb
+
+$(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: notebooks/02_train.ipynb $(RESULTS)/index.csv \
+    $(TABLES) $(NETWORKS) xraylib/diagram.py | $(INSTALLED)
+	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
+
+$(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv \
+    $(BASE) xraylib/metrics.py | $(INSTALLED)
+	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
+
+$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(BASE) | $(INSTALLED)
+	@$(RUN) notebooks/04_predict_val.ipynb $(B)/04_predict_val.ipynb
+
+STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb
+
+reproduce: $(STUDY)  ## the whole study
+	@echo "Done, $(PROFILE) profile, images from $(IMAGES): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
+
+publish: $(INSTALLED)
+	$(PY) -m xraylib.execute --publish build/full notebooks
+
+# --- tests ---
+
+test: lint unit notebooks
+	@echo "All tests passed."
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+unit: $(INSTALLED)
+	$(PY) -m pytest tests
+
+notebooks: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+	rm -rf build/sample
+	XRAY_PROFILE=sample $(PY) -m pytest -v -x --nbval-lax --nbval-current-env notebooks
+
+clean:
+	rm -rf build

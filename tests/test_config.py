@@ -1,0 +1,53 @@
+"""Images and results are found by name, by habit, or replaced by phantoms; nothing else decides the profile."""
+
+import dataclasses
+
+import pytest
+
+from xraylib import config as config_module
+from xraylib.config import find_data, load_config
+
+
+@pytest.fixture
+def no_usual_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(config_module, "REPOSITORY", tmp_path)
+    return tmp_path
+
+
+def test_named_folder_wins(no_usual_folder):
+    usual = no_usual_folder / "data" / "chest_xray"
+    usual.mkdir(parents=True)
+    assert find_data({}) == usual
+    assert find_data({"XRAY_DATA": str(no_usual_folder / "mine")}) == no_usual_folder / "mine"
+
+
+def test_without_images_the_phantoms_are_used(no_usual_folder):
+    config = load_config(environ={})
+    assert (config.profile, config.phantoms) == ("demo", True)
+    assert config.results == no_usual_folder / "results" / "demo"
+
+
+def test_only_full_on_real_images_writes_the_published_folders(no_usual_folder):
+    environ = {"XRAY_DATA": str(no_usual_folder / "mine")}
+    published = {no_usual_folder / name for name in ("results", "Plot", "models")}
+    for profile in config_module.PROFILES:
+        config = load_config(profile, environ)
+        written = {config.results, config.plots, config.models}
+        assert (written == published) == (profile == "full")
+        assert not written & published or profile == "full"
+
+
+def test_demo_draws_phantoms_even_where_real_images_are(no_usual_folder):
+    assert load_config("demo", {"XRAY_DATA": "somewhere"}).phantoms
+    assert not load_config("sample", {"XRAY_DATA": "somewhere"}).phantoms
+
+
+@pytest.mark.parametrize(("profile", "words"), [("fulll", "wanted one of full, demo, sample"), ("full", "make data")])
+def test_a_wrong_profile_says_what_to_do(no_usual_folder, profile, words):
+    with pytest.raises(ValueError, match=words):
+        load_config(profile, {})
+
+
+def test_a_configuration_cannot_change_under_a_run(no_usual_folder):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load_config(environ={}).epochs = 1

@@ -1,0 +1,38 @@
+"""A file is written whole or not at all."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from xraylib.files import whole, write_bytes, write_json, write_table
+
+
+def test_a_failure_leaves_the_earlier_file_and_no_rest(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_bytes(b"earlier", path)
+    with pytest.raises(RuntimeError), whole(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_new_file_is_complete_and_readable_by_others(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    write_table(pd.DataFrame({"a": [1, 2], "b": [0.1, None]}), path)
+    assert path.read_bytes() == b"a,b\n1,0.1\n2,\n"
+    assert path.stat().st_mode & 0o044 == 0o044
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_json_is_the_same_for_the_same_values_and_refuses_nan(tmp_path):
+    path = tmp_path / "a.json"
+    write_json({"b": 1, "a": 0.1}, path)
+    first = path.read_bytes()
+    write_json({"a": 0.1, "b": 1}, path)
+    assert path.read_bytes() == first
+    assert json.loads(first) == {"a": 0.1, "b": 1}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json({"a": float("nan")}, path)
+    assert path.read_bytes() == first

@@ -1,0 +1,74 @@
+"""TensorFlow and Keras, imported quietly, with fixed threads and seeds, in the precision that this CPU is fast in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+THREADS = 2  # the study's machine; another count sums in another order and changes the last bits
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence file descriptor 2: TensorFlow writes time-stamped lines there, which would dirty stored notebooks."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+with _quiet():
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    tf.zeros(1)  # starts the runtime, which has its own lines to write
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16); elsewhere float32 is faster."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def precision() -> str:
+    """The Keras dtype policy for training here: mixed_bfloat16 or float32 (XRAY_PRECISION overrules)."""
+    return os.environ.get("XRAY_PRECISION") or ("mixed_bfloat16" if has_fast_bfloat16() else "float32")
+
+
+def start(seed: int, policy: str = "float32") -> None:
+    """Begin a piece of work from a clean state: earlier graphs forgotten, random seeds and the dtype policy set."""
+    keras.backend.clear_session()  # resets the policy too, so it comes first
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(seed)
+
+
+def describe() -> dict[str, str | int]:
+    """The machine and versions that a result was made with."""
+    return {
+        "cores": os.cpu_count() or 1,
+        "keras": keras.__version__,
+        "machine": platform.machine(),
+        "precision": precision(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "tensorflow": tf.__version__,
+        "threads": THREADS,
+    }
+
+
+__all__ = ["THREADS", "describe", "has_fast_bfloat16", "keras", "precision", "start", "tf"]

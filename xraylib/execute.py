@@ -1,0 +1,97 @@
+"""Execute notebooks with live progress, and keep each, with an HTML page, whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+from xraylib.files import write_bytes
+
+LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
+
+
+class _Runner(NotebookClient):
+    """Executes a notebook, shows which cell runs and what it prints, and stores no clock."""
+
+    def __init__(self, notebook: nbformat.NotebookNode, path: Path):
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        self.number = {cell.id: i for i, cell in enumerate(code, 1)}
+        self.label = path.stem
+        super().__init__(
+            notebook,
+            timeout=None,
+            kernel_name="python3",
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": str(path.parent)}},
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            on_cell_start=self._cell_started,
+        )
+
+    def _cell_started(self, cell, cell_index):
+        if cell.cell_type == "code":
+            first = next((line for line in cell.source.splitlines() if line.strip()), "")
+            say(f"[{self.label} {self.number[cell.id]}/{len(self.number)}] {first[:90]}")
+
+    def output(self, outs, msg, display_id, cell_index):
+        if msg["msg_type"] == "stream":
+            for line in msg["content"]["text"].splitlines():
+                if line.strip():
+                    say(f"    {line}")
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def say(line: str) -> None:
+    """Print a line of progress at once."""
+    print(line, flush=True)
+
+
+def execute(path: Path, target: Path) -> None:
+    """Execute the notebook `path` in its own folder; write `target` (.ipynb) and the HTML page beside it.
+
+    Raises CellExecutionError where a cell fails; nothing is then written.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    _Runner(notebook, path).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and LIVE in cell.metadata.get("tags", []):
+            cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
+    notebook.metadata.pop("widgets", None)
+    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    write_bytes(page.encode(), target.with_suffix(".html"))
+    write_bytes(nbformat.writes(notebook).encode(), target)  # last: make takes its presence for success
+
+
+def main() -> int:
+    """Command line: python -m xraylib.execute notebooks/01_explore.ipynb build/demo/01_explore.ipynb."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("target", type=Path)
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
+    try:
+        execute(arguments.notebook, arguments.target)
+    except CellExecutionError as error:
+        say(f"\n{arguments.notebook}: stopped. {error.ename}: {error.evalue}\n")
+        say("\n".join(_short(error)))
+        say(f"\nNothing was written to {arguments.target}; earlier results are as they were.")
+        return 1
+    say(f"[{arguments.notebook.stem}] wrote {arguments.target} and its .html in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _short(error: CellExecutionError, lines: int = 12) -> list[str]:
+    return error.traceback.splitlines()[-lines:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""Train both networks for every seed, resumably: a training lives in a folder named after all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss, roc_auc_score
+
+from xraylib import backend, model, pipeline, published
+from xraylib.backend import keras
+from xraylib.config import Config
+from xraylib.files import UserError, whole, write_json, write_table
+
+NETWORKS = ("published", "xray_cnn")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One finished training: the network's file, its history and predictions tables, and the seconds that it took."""
+
+    network: str
+    seed: int
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.keras"
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "predictions.csv")
+
+    @property
+    def done(self) -> dict:
+        return json.loads((self.folder / "done.json").read_text())
+
+
+def say_now(message: str) -> None:
+    """Print at once, so that a notebook or a terminal shows progress while a cell runs."""
+    print(message, flush=True)
+
+
+def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say_now) -> list[Training]:
+    """Train both networks once per seed, or find the trainings that are already there.
+
+    index: the index table; images: uint8 (len(index), size, size). Writes models/<network>_seed<seed>.keras,
+    results/history.csv, results/predictions.csv and results/timing.json when all trainings are complete.
+    """
+    trainings = []
+    for network in NETWORKS:
+        for seed in config.seeds:
+            trainings.append(train_one(network, seed, index, images, config, say))
+    for training in trainings:
+        with whole(config.models / f"{training.network}_seed{training.seed}.keras") as temporary:
+            shutil.copyfile(training.model, temporary)
+    write_table(pd.concat([t.history for t in trainings], ignore_index=True), config.results / "history.csv")
+    write_table(pd.concat([t.predictions for t in trainings], ignore_index=True), config.results / "predictions.csv")
+    seconds = {n: {str(t.seed): t.done["seconds"] for t in trainings if t.network == n} for n in NETWORKS}
+    write_json({"machine": backend.describe(), "seconds": seconds}, config.results / "timing.json")
+    return trainings
+
+
+def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config, say: Say) -> Training:
+    """One training of "published" or "xray_cnn", resumed where it stopped; nothing is done if it is complete."""
+    folder = config.build / "trained" / f"{network}_seed{seed}_{fingerprint(network, seed, index, config)}"
+    training = Training(network, seed, folder)
+    name = f"{network}, seed {seed}"
+    if (folder / "done.json").exists():
+        say(f"{name}: already trained, {folder.name}")
+        return training
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _train_published if network == "published" else _train_own
+    trained, history, probability, extra = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
+    with whole(training.model) as temporary:
+        trained.save(temporary, include_optimizer=False)
+    seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
+    write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
+    columns = ["path", "folder", "split", "label", "subtype", "patient"]
+    predictions = index[columns].assign(network=network, seed=seed, probability=probability)
+    write_table(predictions[["network", "seed", *columns, "probability"]], folder / "predictions.csv")
+    write_json({"seconds": seconds, **extra}, folder / "done.json")  # last: its presence says that the rest is whole
+    for checkpoint in folder.glob("epoch_*"):
+        checkpoint.unlink()
+    say(f"{name}: done in {seconds:.0f} s")
+    return training
+
+
+def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) -> str:
+    """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
+    settings = {name: str(value) for name, value in asdict(config).items() if not isinstance(value, Path)}
+    code = [published] if network == "published" else [model, pipeline]
+    digest = hashlib.sha256()
+    digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
+    for module in [*code, backend]:
+        digest.update(Path(module.__file__).read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    digest.update(index[["path", "sha256", "split", "label"]].to_csv(index=False).encode())
+    return digest.hexdigest()[:12]
+
+
+def _train_published(seed, index, images, config, folder, say):
+    started = time.monotonic()
+    backend.start(seed)
+    network, history = published.train(index, config, seed, say)
+    probability = published.predict(network, index, config)
+    demonstration = index[index.folder == "val"]
+    unscaled = published.predict(network, demonstration, config, scaled=False)
+    extra = {"val_folder_unscaled": dict(zip(demonstration.path, unscaled.tolist(), strict=True))}
+    row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
+    return network, pd.DataFrame([row]), probability, extra
+
+
+def _train_own(seed, index, images, config, folder, say):
+    backend.start(seed, backend.precision())
+    network, done = _resume(folder) or (_compiled(index, config), pd.DataFrame())
+    is_train, is_tune = (index.split == "train").to_numpy(), (index.split == "tune").to_numpy()
+    labels = index.label.to_numpy()
+    weights = _class_weights(labels[is_train])
+    rows = done.to_dict("records")
+    for epoch in range(len(rows) + 1, config.epochs + 1):
+        started = time.monotonic()
+        batches = pipeline.batches(images[is_train], labels[is_train], config, seed, epoch)
+        logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
+        tune = predict(network, images[is_tune])
+        rows.append(_history_row(epoch, logs, labels[is_tune], tune, time.monotonic() - started))
+        if not np.isfinite(rows[-1]["loss"]):
+            raise UserError(f"xray_cnn seed {seed}: loss is {rows[-1]['loss']} in epoch {epoch}. Lower learning_rate.")
+        _checkpoint(network, pd.DataFrame(rows), folder, epoch)
+        _report(rows[-1], config, say)
+    return network, pd.DataFrame(rows), predict(network, images), {}
+
+
+def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
+    steps = config.epochs * ((index.split == "train").sum() // config.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 10, steps, warmup_target=config.learning_rate, warmup_steps=max(1, steps // 10)
+    )
+    network = model.build(config)
+    network.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+    )
+    return network
+
+
+def _class_weights(labels: np.ndarray) -> dict[int, float]:
+    """Weights that make both classes count alike: n / (2 n_class). NORMAL is the minority, so its weight exceeds 1."""
+    counts = np.bincount(labels, minlength=2)
+    return {label: len(labels) / (2 * count) for label, count in enumerate(counts.tolist())}
+
+
+def _history_row(epoch: int, logs: dict, labels: np.ndarray, tune: np.ndarray, seconds: float) -> dict:
+    return {
+        "epoch": epoch,
+        "loss": float(logs["loss"][-1]),
+        "accuracy": float(logs["accuracy"][-1]),
+        "tune_loss": float(log_loss(labels, tune, labels=[0, 1])),
+        "tune_auroc": float(roc_auc_score(labels, tune)),
+        "seconds": seconds,
+    }
+
+
+def _report(row: dict, config: Config, say: Say) -> None:
+    left = row["seconds"] * (config.epochs - row["epoch"])
+    say(
+        f"epoch {row['epoch']:2d} of {config.epochs}, loss {row['loss']:.3f}, tune AUROC {row['tune_auroc']:.4f}, "
+        f"{row['seconds']:.1f} s, about {left:.0f} s left"
+    )
+
+
+def _checkpoint(network: keras.Model, history: pd.DataFrame, folder: Path, epoch: int) -> None:
+    write_table(history, folder / f"epoch_{epoch:03d}.csv")
+    with whole(folder / f"epoch_{epoch:03d}.keras") as temporary:
+        network.save(temporary)  # with the optimizer's state: training goes on from here with the same bits
+    for suffix in ("keras", "csv"):
+        (folder / f"epoch_{epoch - 1:03d}.{suffix}").unlink(missing_ok=True)
+
+
+def _resume(folder: Path) -> tuple[keras.Model, pd.DataFrame] | None:
+    checkpoints = sorted(folder.glob("epoch_*.keras"))
+    if not checkpoints:
+        return None
+    return keras.models.load_model(checkpoints[-1]), pd.read_csv(checkpoints[-1].with_suffix(".csv"))
+
+
+def predict(network: keras.Model, images: np.ndarray, chunk: int = 4096) -> np.ndarray:
+    """Probability of PNEUMONIA, float64 (n,), of uint8 (n, size, size) images, by a network that gives logits."""
+    logits = [
+        network.predict(images[i : i + chunk, ..., None], batch_size=256, verbose=0)[:, 0]
+        for i in range(0, len(images), chunk)  # a memory-mapped array is read a chunk at a time
+    ]
+    return 1 / (1 + np.exp(-np.concatenate(logits).astype(np.float64)))
