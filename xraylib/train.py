@@ -22,6 +22,11 @@ from xraylib.files import UserError, whole, write_json, write_table
 NETWORKS = ("published", "xray_cnn")
 Say = Callable[[str], None]
 
+_IMAGE = ["path", "folder", "split", "label", "subtype", "patient"]  # what a prediction says of its image
+
+# Settings that no weight depends on: other seeds, and how results are judged.
+_NOT_TRAINING = {"profile", "phantoms", "seeds", "min_sensitivity", "bootstrap_resamples"}
+
 
 @dataclass(frozen=True)
 class Training:
@@ -83,15 +88,19 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
         return training
     folder.mkdir(parents=True, exist_ok=True)
     run = _train_published if network == "published" else _train_own
-    trained, history, probability, extra = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
+    trained, history, predictions = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
     with whole(training.model) as temporary:
         trained.save(temporary, include_optimizer=False)
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
-    columns = ["path", "folder", "split", "label", "subtype", "patient"]
-    predictions = index[columns].assign(network=network, seed=seed, probability=probability)
-    write_table(predictions[["network", "seed", *columns, "probability"]], folder / "predictions.csv")
-    write_json({"seconds": seconds, **extra}, folder / "done.json")  # last: its presence says that the rest is whole
+    predictions = pd.concat(
+        [
+            index.loc[rows, _IMAGE].assign(network=name, seed=seed, probability=probability)
+            for name, rows, probability in predictions
+        ]
+    )
+    write_table(predictions[["network", "seed", *_IMAGE, "probability"]], folder / "predictions.csv")
+    write_json({"seconds": seconds}, folder / "done.json")  # last: its presence says that the rest is whole
     for checkpoint in folder.glob("epoch_*"):
         checkpoint.unlink()
     say(f"{name}: done in {seconds:.0f} s")
@@ -100,7 +109,11 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
-    settings = {name: str(value) for name, value in asdict(config).items() if not isinstance(value, Path)}
+    settings = {
+        name: str(value)
+        for name, value in asdict(config).items()
+        if name not in _NOT_TRAINING and not isinstance(value, Path)
+    }
     code = [published] if network == "published" else [model, pipeline]
     digest = hashlib.sha256()
     digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
@@ -116,11 +129,11 @@ def _train_published(seed, index, images, config, folder, say):
     backend.start(seed)
     network, history = published.train(index, config, seed, say)
     probability = published.predict(network, index, config)
-    demonstration = index[index.folder == "val"]
-    unscaled = published.predict(network, demonstration, config, scaled=False)
-    extra = {"val_folder_unscaled": dict(zip(demonstration.path, unscaled.tolist(), strict=True))}
+    everything, val = index.index, index.index[index.folder == "val"]
+    unscaled = published.predict(network, index.loc[val], config, scaled=False)
     row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
-    return network, pd.DataFrame([row]), probability, extra
+    predictions = [("published", everything, probability), ("published_unscaled", val, unscaled)]
+    return network, pd.DataFrame([row]), predictions
 
 
 def _train_own(seed, index, images, config, folder, say):
@@ -133,14 +146,15 @@ def _train_own(seed, index, images, config, folder, say):
     for epoch in range(len(rows) + 1, config.epochs + 1):
         started = time.monotonic()
         batches = pipeline.batches(images[is_train], labels[is_train], config, seed, epoch)
+        _seed_dropout(network, seed, epoch)
         logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
+        if not np.isfinite(logs["loss"][-1]):
+            raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
         tune = predict(network, images[is_tune])
         rows.append(_history_row(epoch, logs, labels[is_tune], tune, time.monotonic() - started))
-        if not np.isfinite(rows[-1]["loss"]):
-            raise UserError(f"xray_cnn seed {seed}: loss is {rows[-1]['loss']} in epoch {epoch}. Lower learning_rate.")
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
-    return network, pd.DataFrame(rows), predict(network, images), {}
+    return network, pd.DataFrame(rows), [("xray_cnn", index.index, predict(network, images))]
 
 
 def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
@@ -155,6 +169,13 @@ def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )
     return network
+
+
+def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
+    """Make dropout depend on (seed, epoch) alone: a saved network forgets the state of its random generators."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign([seed, epoch << 20])
 
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:

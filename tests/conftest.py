@@ -1,0 +1,67 @@
+"""A world small enough for every test: bright discs are PNEUMONIA, and files lie as Kaggle lays them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xraylib.config import Config
+
+SIZE = 32
+
+
+def draw(rng: np.random.Generator, label: int) -> np.ndarray:
+    """A grey noise image, uint8 (SIZE, SIZE), with a bright disc where label is 1."""
+    y, x = np.mgrid[:SIZE, :SIZE] - rng.integers(8, 24, 2)[:, None, None]
+    return (rng.integers(40, 120, (SIZE, SIZE)) + 100 * label * (x**2 + y**2 < 36)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> tuple[Path, pd.DataFrame, np.ndarray]:
+    """A chest_xray folder of 64 train, 4 val and 16 test images, its index table and its images."""
+    root = tmp_path_factory.mktemp("world") / "chest_xray"
+    rng = np.random.default_rng(0)
+    rows, images = [], []
+    for folder, n in (("test", 16), ("train", 64), ("val", 4)):
+        for i in range(n):
+            label = i % 2
+            name = f"person{i}_bacteria_{i}.jpeg" if label else f"IM-{i:04d}-0001.jpeg"
+            path = root / folder / ("PNEUMONIA" if label else "NORMAL") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            images.append(draw(rng, label))
+            Image.fromarray(images[-1]).save(path, quality=95)
+            split = folder if folder != "train" else ("tune" if i >= 48 else "train")
+            rows.append(
+                {
+                    "path": path.relative_to(root).as_posix(),
+                    "folder": folder,
+                    "split": split,
+                    "label": label,
+                    "subtype": "bacteria" if label else "normal",
+                    "patient": f"{folder}{i}",
+                    "sha256": f"{folder}{i}",
+                }
+            )
+    return root, pd.DataFrame(rows), np.stack(images)
+
+
+@pytest.fixture
+def config(world, tmp_path) -> Config:
+    """Settings under which both networks train in seconds on the world."""
+    homes = {name: tmp_path / name for name in ("results", "plots", "models", "build")}
+    return Config(
+        profile="sample",
+        data=world[0],
+        phantoms=True,
+        **homes,
+        seeds=(0,),
+        image_size=SIZE,
+        batch_size=8,
+        epochs=3,
+        published_steps=8,
+        published_validation_steps=4,
+    )

@@ -1,0 +1,62 @@
+"""Batches hold every image once, with its own label, and are the same at every run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xraylib import pipeline
+from xraylib.backend import tf
+
+
+@pytest.fixture
+def labelled(config):
+    """Images of one grey level each, which tells the label: 60 is 0 and 180 is 1."""
+    labels = np.arange(37) % 2
+    images = (
+        np.full((37, config.image_size, config.image_size), 60, np.uint8)
+        + (120 * labels).astype(np.uint8)[:, None, None]
+    )
+    return images, labels
+
+
+def gather(dataset):
+    return [np.concatenate(parts) for parts in zip(*((x.numpy(), y.numpy()) for x, y in dataset), strict=True)]
+
+
+def test_an_image_keeps_its_label_and_comes_once(labelled, config):
+    images, labels = labelled
+    x, y = gather(pipeline.batches(images, labels, config, seed=0, epoch=1))
+    assert x.shape == (32, config.image_size, config.image_size, 1)  # four whole batches of eight
+    centre = x[:, 12:20, 12:20].mean(axis=(1, 2, 3))
+    assert centre[y[:, 0] == 1].min() > centre[y[:, 0] == 0].max() - 40
+    assert abs(y.sum() - 16) <= 5
+
+
+def test_the_same_epoch_gives_the_same_bits_and_another_does_not(labelled, config):
+    first, again, other = (gather(pipeline.batches(*labelled, config, seed=0, epoch=epoch))[0] for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**30), st.integers(0, 255))
+def test_augmented_pixels_stay_in_range(seed, grey):
+    images = tf.fill((3, 16, 16, 1), float(grey))
+    x = pipeline.augment(images, tf.constant([seed, 0])).numpy()
+    assert x.shape == (3, 16, 16, 1)
+    assert x.min() >= 0
+    assert x.max() <= 255
+
+
+def test_images_of_a_batch_are_varied_each_in_its_own_way(config):
+    same = tf.tile(tf.random.stateless_uniform((1, 32, 32, 1), [1, 2], 0, 255), (4, 1, 1, 1))
+    x = pipeline.augment(same, tf.constant([0, 0])).numpy()
+    assert all(np.abs(x[i] - x[j]).mean() > 1 for i in range(4) for j in range(i))
+
+
+def test_too_few_images_for_a_batch_give_none(labelled, config):
+    images, labels = labelled
+    assert not list(pipeline.batches(images[:5], labels[:5], dataclasses.replace(config, batch_size=8), 0, 1))

@@ -1,0 +1,52 @@
+"""The published experiment is replayed as it was."""
+
+import numpy as np
+import pytest
+
+from xraylib import backend, published
+
+
+@pytest.fixture(scope="module")
+def network():
+    backend.start(0)
+    return published.build()
+
+
+def test_the_network_has_the_published_number_of_weights(network):
+    assert network.count_params() == 813_217
+
+
+def test_the_published_confusion_matrix_is_one_of_the_train_folder():
+    assert np.sum(published.FIGURES["confusion_train_folder"], axis=1).tolist() == [1341, 3875]
+    assert len(published.FIGURES["val_folder"]) == 15  # one of the sixteen was skipped
+
+
+def test_training_takes_the_steps_it_is_told_and_validates_on_train_images(world, config):
+    _, index, _ = world
+    said = []
+    backend.start(0)
+    trained, history = published.train(index, config, 0, said.append)
+    assert trained.optimizer.iterations == config.published_steps
+    assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert said == ["step 8 of 8", "validation step 4 of 4"]
+
+
+def test_only_images_of_the_train_folder_are_trained_on(world, config):
+    _, index, _ = world
+    broken = index.assign(path=index.path.where(index.folder == "train", "no such file"))
+    backend.start(0)
+    published.train(broken, config, 0, lambda text: None)
+
+
+def test_predictions_follow_the_rows_of_the_index(world, config, network):
+    _, index, _ = world
+    forward = published.predict(network, index, config)
+    backward = published.predict(network, index[::-1], config)
+    np.testing.assert_allclose(forward, backward[::-1], rtol=1e-5)
+
+
+def test_unscaled_images_drive_the_sigmoid_to_its_ends(world, config, network):
+    _, index, _ = world
+    scaled = published.predict(network, index, config)
+    unscaled = published.predict(network, index, config, scaled=False)
+    assert np.abs(unscaled - 0.5).mean() > 5 * np.abs(scaled - 0.5).mean()

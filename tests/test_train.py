@@ -1,0 +1,93 @@
+"""A training depends on what its folder's name says, on nothing else, and survives being stopped."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xraylib import train
+from xraylib.files import UserError
+
+
+def quiet(message):
+    pass
+
+
+class Stopped(Exception):
+    """Stands for a power cut."""
+
+
+def stop_after(epoch):
+    def say(message):
+        if f"epoch  {epoch} of" in message:
+            raise Stopped
+
+    return say
+
+
+def test_a_stopped_training_goes_on_with_the_same_bits(world, config):
+    _, index, images = world
+    whole = train.train_one("xray_cnn", 0, index, images, config, quiet)
+    elsewhere = dataclasses.replace(config, build=config.build.with_name("elsewhere"))
+    for epoch in (1, 2):
+        with pytest.raises(Stopped):
+            train.train_one("xray_cnn", 0, index, images, elsewhere, stop_after(epoch))
+    resumed = train.train_one("xray_cnn", 0, index, images, elsewhere, quiet)
+    assert resumed.folder.name == whole.folder.name
+    for name in ("history.csv", "predictions.csv"):
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert not list(resumed.folder.glob("epoch_*"))
+
+
+def test_both_networks_leave_tables_and_models_and_are_not_trained_twice(world, config):
+    _, index, images = world
+    train.train_all(index, images, config, quiet)
+    predictions = pd.read_csv(config.results / "predictions.csv")
+    assert len(predictions) == 2 * len(index) + (index.folder == "val").sum()
+    assert set(predictions.network) == {"published", "xray_cnn", "published_unscaled"}
+    assert predictions.probability.between(0, 1).all()
+    assert {p.name for p in config.models.iterdir()} == {"published_seed0.keras", "xray_cnn_seed0.keras"}
+    said = []
+    train.train_all(index, images, config, said.append)
+    assert all("already trained" in line for line in said)
+
+
+def test_a_saved_network_predicts_what_the_table_says(world, config):
+    _, index, images = world
+    training = train.train_one("xray_cnn", 0, index, images, config, quiet)
+    network = train.keras.models.load_model(training.model)
+    np.testing.assert_array_equal(train.predict(network, images), training.predictions.probability)
+
+
+def test_the_name_of_a_training_changes_with_what_it_depends_on(world, config):
+    _, index, _ = world
+    other_file = index.assign(sha256=index.sha256.where(index.index > 0, "changed"))
+    other_split = index.assign(split=index.split.replace("tune", "train"))
+    names = [
+        train.fingerprint("xray_cnn", 0, index, config),
+        train.fingerprint("published", 0, index, config),
+        train.fingerprint("xray_cnn", 1, index, config),
+        train.fingerprint("xray_cnn", 0, index, dataclasses.replace(config, epochs=4)),
+        train.fingerprint("xray_cnn", 0, other_file, config),
+        train.fingerprint("xray_cnn", 0, other_split, config),
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_the_name_of_a_training_ignores_where_it_runs_and_how_it_is_judged(world, config):
+    _, index, _ = world
+    moved = dataclasses.replace(config, build=config.build / "b", bootstrap_resamples=7, min_sensitivity=0.5)
+    assert train.fingerprint("xray_cnn", 0, index, moved) == train.fingerprint("xray_cnn", 0, index, config)
+
+
+def test_class_weights_by_hand():
+    # 1 NORMAL, 3 PNEUMONIA: the minority counts double, the majority two thirds, and the total stays 4
+    assert train._class_weights(np.array([0, 1, 1, 1])) == {0: 2.0, 1: pytest.approx(2 / 3)}
+
+
+def test_a_loss_that_is_not_finite_is_said_and_leaves_no_result(world, config):
+    _, index, images = world
+    with pytest.raises(UserError, match="loss is nan"):
+        train.train_one("xray_cnn", 0, index, images, dataclasses.replace(config, learning_rate=float("nan")), quiet)
+    assert not list(config.build.glob("trained/*/done.json"))
