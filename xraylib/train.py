@@ -142,15 +142,16 @@ def _train_own(seed, index, images, config, folder, say):
     is_train, is_tune = (index.split == "train").to_numpy(), (index.split == "tune").to_numpy()
     labels = index.label.to_numpy()
     weights = _class_weights(labels[is_train])
+    train_images, tune_images = images[is_train], images[is_tune]
     rows = done.to_dict("records")
     for epoch in range(len(rows) + 1, config.epochs + 1):
         started = time.monotonic()
-        batches = pipeline.batches(images[is_train], labels[is_train], config, seed, epoch)
+        batches = pipeline.batches(train_images, labels[is_train], config, seed, epoch)
         _seed_dropout(network, seed, epoch)
         logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
         if not np.isfinite(logs["loss"][-1]):
             raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
-        tune = predict(network, images[is_tune])
+        tune = predict(network, tune_images)
         rows.append(_history_row(epoch, logs, labels[is_tune], tune, time.monotonic() - started))
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
