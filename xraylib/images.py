@@ -31,7 +31,7 @@ def decode(path: Path, size: int) -> np.ndarray:
         with Image.open(path) as image:
             image.draft("L", (2 * size, 2 * size))
             grey = _grey(ImageOps.exif_transpose(image))
-    return np.asarray(grey.resize((size, size), Image.Resampling.BOX, reducing_gap=None), np.uint8)
+    return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
 
 
 def _grey(image: Image.Image) -> Image.Image:

@@ -103,7 +103,7 @@ def _directory(root: Path, *parts: str) -> Path:
             there = sorted(p.name for p in directory.iterdir() if p.is_dir())
             near = get_close_matches(part.lower(), [name.lower() for name in there], n=1)
             hint = f" Found {', '.join(there) or 'no folders'}" + ("; rename it?" if near else ".")
-            raise UserError(f"{directory}: no {part} folder.{hint} {REMEDY}")
+            raise UserError(f"{root}: no {'/'.join(parts)} folder.{hint} {REMEDY}")
         directory = directory / part
     return directory
 
