@@ -100,7 +100,7 @@ reproduce: $(STUDY)  ## the whole study
 	@echo "Done, $(PROFILE) profile, images from $(IMAGES): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
 
 publish: $(INSTALLED)
-	$(PY) -m xraylib.execute --publish build/full notebooks
+	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them
 
 # --- tests ---
 

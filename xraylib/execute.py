@@ -13,9 +13,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
-from xraylib.files import write_bytes
+from xraylib.files import UserError, write_bytes
 
 LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
+PATIENTS = "patients"  # tag of cells that show radiographs: stored in build/, never published
+TRACEBACK_LINES = 12
+REMOVED = "This cell shows radiographs, which are not published. `make reproduce DATA=folder` draws them."
 
 
 class _Runner(NotebookClient):
@@ -70,27 +73,57 @@ def execute(path: Path, target: Path) -> None:
     write_bytes(nbformat.writes(notebook).encode(), target)  # last: make takes its presence for success
 
 
+def publish(folder: Path, target: Path) -> list[Path]:
+    """Copy the executed notebooks of `folder` to `target`, with the outputs of cells that show patients removed.
+
+    Raises UserError where there are none.
+    """
+    sources = sorted(folder.glob("[0-9]*.ipynb"))
+    if not sources:
+        raise UserError(f"{folder}: no executed notebooks. Wanted those of a full run: make reproduce DATA=folder.")
+    for source in sources:
+        notebook = nbformat.read(source, as_version=4)
+        for cell in notebook.cells:
+            if PATIENTS in cell.metadata.get("tags", []):
+                cell.outputs = [
+                    nbformat.v4.new_output("display_data", {"text/markdown": REMOVED, "text/plain": REMOVED})
+                ]
+        write_bytes(nbformat.writes(notebook).encode(), target / source.name)
+    return sources
+
+
 def main() -> int:
-    """Command line: python -m xraylib.execute notebooks/01_explore.ipynb build/demo/01_explore.ipynb."""
+    """Command line: python -m xraylib.execute notebooks/01_explore.ipynb build/demo/01_explore.ipynb [--publish]."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("source", type=Path, help="a notebook; with --publish, a folder of executed notebooks")
+    parser.add_argument("target", type=Path, help="the executed notebook; with --publish, the folder to copy to")
+    parser.add_argument("--publish", action="store_true", help="copy, without the images of patients")
     arguments = parser.parse_args()
-    started = time.monotonic()
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
     try:
-        execute(arguments.notebook, arguments.target)
-    except CellExecutionError as error:
-        say(f"\n{arguments.notebook}: stopped. {error.ename}: {error.evalue}\n")
-        say("\n".join(_short(error)))
-        say(f"\nNothing was written to {arguments.target}; earlier results are as they were.")
+        return _publish(arguments) if arguments.publish else _execute(arguments)
+    except UserError as error:
+        say(str(error))
         return 1
-    say(f"[{arguments.notebook.stem}] wrote {arguments.target} and its .html in {time.monotonic() - started:.0f} s")
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    for source in publish(arguments.source, arguments.target):
+        say(f"wrote {arguments.target / source.name}")
     return 0
 
 
-def _short(error: CellExecutionError, lines: int = 12) -> list[str]:
-    return error.traceback.splitlines()[-lines:]
+def _execute(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
+    try:
+        execute(arguments.source, arguments.target)
+    except CellExecutionError as error:
+        short = [] if error.ename == UserError.__name__ else ["", *error.traceback.splitlines()[-TRACEBACK_LINES:]]
+        say("\n".join([f"\n{arguments.source} stopped. {error.ename}: {error.evalue}", *short]))
+        say(f"\nNothing was written to {arguments.target}; earlier results are as they were.")
+        return 1
+    say(f"[{arguments.source.stem}] wrote {arguments.target} and its .html in {time.monotonic() - started:.0f} s")
+    return 0
 
 
 if __name__ == "__main__":

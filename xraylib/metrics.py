@@ -503,10 +503,14 @@ def summarise_split(table: pd.DataFrame, points: Mapping[int, OperatingPoint], c
 
 
 def as_table(summary: dict) -> pd.DataFrame:
-    """The summary's blocks as rows: network, split, point (chosen, half), statistic, mean, sd, lower, upper."""
+    """The summary's blocks as rows, for plots and pages.
+
+    Columns: network, split, point (chosen, half), statistic, mean, sd, lower, upper, n_images, n_patients.
+    """
     rows = [
         {"network": network, "split": split, "point": point, "statistic": name}
         | {key: value[key] for key in ("mean", "sd", "lower", "upper")}
+        | {key: of_network[split][key] for key in ("n_images", "n_patients")}
         for network, of_network in summary["networks"].items()
         for split in ("train", "tune", "test")
         if split in of_network
