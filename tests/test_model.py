@@ -43,7 +43,7 @@ def test_the_network_travels_as_a_file(policy, config, tmp_path):
 def test_logits_are_float32_in_either_precision(config):
     for policy in ("float32", "mixed_bfloat16"):
         backend.start(0, policy)
-        assert model.build(config).output.dtype == "float32"
+        assert model.build(config).outputs[0].dtype == "float32"
 
 
 def test_the_network_is_small(config):

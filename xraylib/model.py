@@ -60,17 +60,54 @@ class FusedBatchNormalization(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-def _convolution(x, channels: int, size: int = 3, stride: int = 1):
-    return layers.Conv2D(channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+def _convolution(channels: int, size: int = 3, stride: int = 1, **kwargs) -> keras.layers.Conv2D:
+    # No bias: the normalisation that follows has one.
+    return layers.Conv2D(
+        channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", **kwargs
+    )
 
 
-def _residual(x, channels: int, stride: int):
-    """Two 3x3 convolutions beside a shortcut, which is pooled and projected where the shape changes."""
-    y = layers.Activation("relu")(FusedBatchNormalization()(_convolution(x, channels, stride=stride)))
-    y = FusedBatchNormalization()(_convolution(y, channels))
-    if stride > 1:
-        x = FusedBatchNormalization()(_convolution(layers.AveragePooling2D(stride)(x), channels, size=1))
-    return layers.Activation("relu")(layers.Add()([x, y]))
+@keras.saving.register_keras_serializable("xraylib")
+class Residual(keras.layers.Layer):
+    """Two 3x3 convolutions beside a shortcut, which is averaged and projected where the shape changes.
+
+    (batch, h, w, c) -> (batch, h / stride, w / stride, channels).
+    """
+
+    def __init__(self, channels: int, stride: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.stride = channels, stride
+        policy = {"dtype": self.dtype_policy}  # a network that is loaded keeps the precision that it was saved in
+
+        def normalised(size: int, stride: int = 1) -> list:
+            return [_convolution(channels, size, stride, **policy), FusedBatchNormalization(**policy)]
+
+        self.first = [*normalised(3, stride), layers.ReLU(**policy)]
+        self.second = normalised(3)
+        self.shortcut = [layers.AveragePooling2D(stride, **policy), *normalised(1)] if stride > 1 else []
+
+    def build(self, shape):
+        for branch, inputs in ((self.first, shape), (self.second, None), (self.shortcut, shape)):
+            inputs = inputs or self.compute_output_shape(shape)
+            for layer in branch:
+                layer.build(inputs)
+                inputs = layer.compute_output_shape(inputs)
+
+    def call(self, x, training=False):
+        y = _through(self.first + self.second, x, training)
+        return tf.nn.relu(y + _through(self.shortcut, x, training))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *(-(-side // self.stride) for side in shape[1:3]), self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "stride": self.stride}
+
+
+def _through(branch: list, x, training: bool):
+    for layer in branch:
+        x = layer(x, training=training) if isinstance(layer, FusedBatchNormalization) else layer(x)
+    return x
 
 
 def build(config: Config) -> keras.Model:
@@ -78,12 +115,22 @@ def build(config: Config) -> keras.Model:
 
     The network rescales by itself, so that whoever loads it can't feed it the wrong range.
     """
-    image = keras.Input((config.image_size, config.image_size, 1))
-    x = layers.Rescaling(1 / 127.5, offset=-1)(image)
-    x = layers.Activation("relu")(FusedBatchNormalization()(_convolution(x, 32, size=5, stride=2)))
-    for channels, stride in [(32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (192, 2)]:
-        x = _residual(x, channels, stride)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(0.2)(x)
-    logit = layers.Dense(1, dtype="float32")(x)
-    return keras.Model(image, logit, name="xray_cnn")
+    return keras.Sequential(
+        [
+            keras.Input((config.image_size, config.image_size, 1)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            _convolution(32, size=7, stride=4),  # at full size, a convolution would cost more than all the others
+            FusedBatchNormalization(),
+            layers.ReLU(),
+            Residual(32),
+            Residual(64, stride=2),
+            Residual(64),
+            Residual(128, stride=2),
+            Residual(128),
+            Residual(192, stride=2),
+            layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.2),
+            layers.Dense(1, dtype="float32"),
+        ],
+        name="xray_cnn",
+    )
