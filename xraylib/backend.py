@@ -36,6 +36,7 @@ with _quiet():
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.zeros(1)  # starts the runtime, which has its own lines to write
+    tf.get_logger().setLevel("ERROR")  # several small trainings in a row are traced anew, as they must be
 
 
 def has_fast_bfloat16() -> bool:

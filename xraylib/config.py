@@ -52,7 +52,8 @@ _SHORTER = {
     "sample": {
         "seeds": (0, 1),
         "epochs": 2,
-        "sample_patients": 12,
+        "sample_patients": 30,
+        "batch_size": 16,
         "tune_folds": 3,
         "published_steps": 40,
         "published_validation_steps": 20,

@@ -159,7 +159,10 @@ def _train_own(seed, index, images, config, folder, say):
 
 
 def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
-    steps = config.epochs * ((index.split == "train").sum() // config.batch_size)
+    n = (index.split == "train").sum()
+    if n < config.batch_size:
+        raise UserError(f"train split: {n} images; wanted at least {config.batch_size}, one batch. Add images.")
+    steps = config.epochs * (n // config.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10, steps, warmup_target=config.learning_rate, warmup_steps=max(1, steps // 10)
     )

@@ -1,0 +1,174 @@
+"""Phantoms: the lesion, and nothing but the lesion, tells the classes apart, and its place is known."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.ndimage import label
+from sklearn.metrics import roc_auc_score
+
+from xraylib import phantom
+from xraylib.index import build_index, parse_name
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    root = tmp_path_factory.mktemp("phantoms") / "chest_xray"
+    phantom.draw(root, images=160)
+    return root, sorted(root.rglob("*.jpeg"))
+
+
+def items(subtype, n=12):
+    return [item for item in phantom.plan(600) if item.subtype == subtype][:n]
+
+
+# --- the list ---
+
+
+@pytest.mark.parametrize("images", [100, 160, 600])
+def test_the_list_has_the_archives_folders_and_shares(images):
+    table = pd.DataFrame(map(dataclasses.asdict, phantom.plan(images)))
+    assert len(table) == images
+    assert table.path.is_unique
+    counts = table.groupby([table.path.str.split("/").str[0], "subtype"]).size()
+    assert counts["val", "normal"] == counts["val", "bacteria"] == 8
+    assert counts["test", "normal"] / counts["test"].sum() == pytest.approx(234 / 624, abs=0.03)
+    assert counts["train", "normal"] / counts["train"].sum() == pytest.approx(0.26, abs=0.03)
+
+
+def test_names_are_read_as_the_children_that_were_drawn():
+    plan = phantom.plan(600)
+    folders = {}
+    for item in plan:
+        subtype, patient, _ = parse_name(item.path.split("/")[-1])
+        assert subtype == item.subtype
+        folders.setdefault(patient, set()).add((item.path.split("/")[0], item.patient))
+    assert all(len(seen) == 1 for seen in folders.values())  # one folder, one child
+    assert len(folders) < len(plan)  # some children have several films
+
+
+# --- lesions ---
+
+
+def test_only_pneumonia_has_a_lesion():
+    assert not any(phantom.shadow(item)[1].any() for item in items("normal", 4))
+    for subtype in ("bacteria", "virus"):
+        assert all(phantom.shadow(item)[1].any() for item in items(subtype))
+
+
+@pytest.mark.parametrize("subtype", ["bacteria", "virus"])
+def test_a_lesion_adds_attenuation_where_its_mask_is_and_hardly_elsewhere(subtype):
+    for item in items(subtype, 6):
+        ill, mask = phantom.shadow(item)
+        well, _ = phantom.shadow(item, lesion=False)
+        added = ill - well
+        assert added[mask].mean() > 10 * np.abs(added[~mask]).mean()
+        assert added.min() > -1e-3
+
+
+def test_bacterial_lesions_are_one_sided_and_compact_and_viral_ones_are_on_both_sides():
+    middle = phantom.GRID // 2
+    for item in items("bacteria"):
+        mask = phantom.shadow(item)[1]
+        left, right = mask[:, :middle].sum(), mask[:, middle:].sum()
+        assert min(left, right) < 0.1 * max(left, right)
+        pieces, n = label(mask)
+        assert max(np.bincount(pieces.ravel())[1:]) > 0.8 * mask.sum(), n
+    for item in items("virus"):
+        mask = phantom.shadow(item)[1]
+        left, right = mask[:, :middle].sum(), mask[:, middle:].sum()
+        assert min(left, right) > 0.15 * max(left, right)
+
+
+def test_masks_lie_over_lungs_of_the_film(drawn):
+    root, files = drawn
+    for file in files:
+        path = file.relative_to(root).as_posix()
+        mask = phantom.lesion_mask(root, path)
+        with Image.open(file) as image:
+            assert mask.shape == image.size[::-1]
+        assert mask.any() == ("PNEUMONIA" in path)
+        if mask.any():
+            assert 0.003 < mask.mean() < 0.3
+            rows, columns = np.nonzero(mask)
+            assert rows.max() < 0.93 * mask.shape[0]
+            assert columns.min() > 0.03 * mask.shape[1]
+
+
+# --- what must not tell the class ---
+
+
+def test_the_class_cannot_be_read_from_what_is_not_the_lesion():
+    # Bounds: with 80 + 80 images the SD of a chance AUROC is 0.046, so that 0.13 is nearly three of them.
+    chosen = [
+        phantom.Item("", subtype, 1000 + i, 1000 + i)
+        for i in range(80)
+        for subtype in ("normal", ("bacteria", "virus")[i % 2])
+    ]
+    chosen = [dataclasses.replace(item, patient=2000 + i, image=2000 + i) for i, item in enumerate(chosen)]
+    rows = []
+    for item in chosen:
+        film = phantom.expose(phantom.shadow(item)[0], item)
+        grey = np.asarray(film, float)
+        rows.append(
+            (item.subtype != "normal", grey.mean(), grey.std(), film.width, film.height, film.width / film.height)
+        )
+    table = np.array(rows, float)
+    for column, name in enumerate(("mean", "SD", "width", "height", "aspect"), 1):
+        auroc = roc_auc_score(table[:, 0], table[:, column])
+        assert abs(auroc - 0.5) < 0.13, f"{name} tells the class: AUROC {auroc:.2f}"
+
+
+def test_the_class_cannot_be_read_from_the_encoding(drawn):
+    root, files = drawn
+    train = [file for file in files if file.is_relative_to(root / "train")]
+    ill = [file.parent.name == "PNEUMONIA" for file in train]
+    per_pixel, tables = [], []
+    for file in train:
+        with Image.open(file) as image:
+            per_pixel.append(file.stat().st_size / (image.width * image.height))
+            tables.append(sum(image.quantization[0]))
+    # 35 + 101 images: the SD of a chance AUROC is 0.057
+    assert abs(roc_auc_score(ill, per_pixel) - 0.5) < 0.17
+    assert abs(roc_auc_score(ill, tables) - 0.5) < 0.17
+
+
+# --- files ---
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path):
+    for processes in (1, 2):
+        phantom.draw(tmp_path / str(processes) / "chest_xray", images=40, processes=processes)
+    first, second = (
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*") if p.is_file()} for n in "12"
+    )
+    assert len(first) > 60
+    assert first == second
+
+
+def test_every_file_says_what_it_is(drawn):
+    root, files = drawn
+    assert "no patients" in (root / phantom.MARKER).read_text()
+    with Image.open(files[0]) as image:
+        assert image.info["comment"] == b"synthetic phantom"
+
+
+def test_an_interrupted_drawing_leaves_the_earlier_folder(tmp_path, monkeypatch):
+    root = tmp_path / "chest_xray"
+    root.mkdir()
+    (root / "earlier").touch()
+    monkeypatch.setattr(phantom, "ProcessPoolExecutor", None)
+    with pytest.raises(TypeError):
+        phantom.draw(root, images=40)
+    assert [p.name for p in tmp_path.iterdir()] == ["chest_xray"]
+    assert (root / "earlier").exists()
+
+
+def test_the_index_takes_phantoms_for_a_chest_xray_folder(drawn, config):
+    root, files = drawn
+    index, skipped = build_index(dataclasses.replace(config, data=root, tune_folds=4))
+    assert skipped.empty
+    assert len(index) == len(files) == 160
+    assert set(index.subtype) == {"normal", "bacteria", "virus"}

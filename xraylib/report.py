@@ -1,0 +1,57 @@
+"""Results -> the Markdown that README.md shows; cog puts it there (make publish) and checks it (make lint)."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from xraylib import evaluate
+from xraylib.config import REPOSITORY
+
+RESULTS = REPOSITORY / "results"
+NAMES = {"published": "published CNN", "xray_cnn": "this study's CNN", "xray_cnn_ensemble": "its seeds averaged"}
+
+
+def headline() -> str:
+    """The result table of test: network, AUROC, accuracy, sensitivity, specificity, with SD and interval."""
+    summary = json.loads((RESULTS / "metrics.json").read_text())
+    rows = evaluate.headline_rows(summary).set_index(["network", "statistic"])
+    shown = ["auroc", "accuracy", "sensitivity", "specificity"]
+    lines = ["| network | AUROC | accuracy | sensitivity | specificity |", "|---|---|---|---|---|"]
+    for network, name in NAMES.items():
+        cells = [_cell(rows.loc[(network, statistic)]) for statistic in shown]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    one = rows.iloc[0]
+    seeds = len(summary["networks"]["xray_cnn"]["seeds"])
+    below = (
+        f"Test, n = {one.n_images} images of {one.n_patients} patients; mean ± SD over {seeds} seeds (95 % interval over "
+        f"patients). The published CNN decides at 0.5, as it did; the study's at the threshold chosen on tune."
+    )
+    return "\n".join([*lines, "", below])
+
+
+def _cell(row: pd.Series) -> str:
+    sd = f" ± {row.sd:.3f}" if pd.notna(row.sd) else ""
+    return f"{row['mean']:.3f}{sd} ({row.lower:.3f}-{row.upper:.3f})"
+
+
+def replay() -> str:
+    """The published figures beside the replayed ones."""
+    table = pd.read_csv(RESULTS / "published_replay.csv")
+    lines = ["| figure of the published experiment | published | replayed |", "|---|---|---|"]
+    for row in table.itertuples():
+        sd = f" ± {row.sd:.3f}" if pd.notna(row.sd) else ""
+        lines.append(f"| {row.quantity} | {row.published:.4f} | {row.replayed:.4f}{sd} |")
+    return "\n".join(lines)
+
+
+def timing() -> str:
+    """Seconds per training on the machine of the published run."""
+    timing = json.loads((RESULTS / "timing.json").read_text())
+    mean = {network: sum(s.values()) / len(s) for network, s in timing["seconds"].items()}
+    return (
+        f"On {timing['machine']['threads']} threads ({timing['machine']['precision']}): {mean['xray_cnn']:.0f} s per "
+        f"seed for the study's CNN, {mean['published']:.0f} s for the published experiment (250 s on its author's "
+        f"machine)."
+    )
