@@ -76,6 +76,7 @@ def test_headline_and_difference_by_hand(predictions, config):
 
 
 def test_a_reading_of_test_is_recorded_once(predictions, config):
+    config = dataclasses.replace(config, profile="full")
     summary = metrics.summarise(predictions, config)
     evaluate.record_reading(summary, predictions, config)
     assert len(evaluate.record_reading(summary, predictions, config)) == 1
@@ -85,7 +86,14 @@ def test_a_reading_of_test_is_recorded_once(predictions, config):
     assert ledger.predictions.is_unique
 
 
+def test_readings_of_phantoms_are_not_counted(predictions, config):
+    evaluate.record_reading(metrics.summarise(predictions, config), predictions, config)
+    better = predictions.assign(probability=predictions.probability.replace(0.9, 0.95))
+    assert len(evaluate.record_reading(metrics.summarise(better, config), better, config)) == 1
+
+
 def test_a_change_that_spares_test_is_no_new_reading(predictions, config):
+    config = dataclasses.replace(config, profile="full")
     summary = metrics.summarise(predictions, config)
     evaluate.record_reading(summary, predictions, config)
     elsewhere = predictions.assign(probability=predictions.probability.where(predictions.split == "test", 0.5))

@@ -48,7 +48,7 @@ class Config:
 # Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
 _SHORTER = {
     "full": {},
-    "demo": {"epochs": 8, "published_steps": 500, "published_validation_steps": 200},
+    "demo": {"epochs": 20, "batch_size": 16, "published_steps": 400, "published_validation_steps": 200},
     "sample": {
         "seeds": (0, 1),
         "epochs": 2,

@@ -131,10 +131,12 @@ def differences(predictions: pd.DataFrame, points: Mapping, config: Config) -> p
 def record_reading(summary: dict, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Add this reading of test to results/test_ledger.csv and return the ledger.
 
-    A reading is known by a digest of the test predictions, so that the same configuration run again adds no row.
+    A reading is known by a digest of the test predictions, so that the same configuration run again adds no row. Only
+    the full profile keeps account; of phantoms and samples, the last reading alone is kept.
     """
     path = config.results / "test_ledger.csv"
-    ledger = pd.read_csv(path, dtype={"predictions": str}) if path.exists() else pd.DataFrame()
+    keeps = config.profile == "full" and path.exists()
+    ledger = pd.read_csv(path, dtype={"predictions": str}) if keeps else pd.DataFrame()
     rows = headline_rows(summary)
     rows = rows[rows.network == metrics.OWN].set_index("statistic")
     test = predictions[(predictions.split == "test") & (predictions.network == metrics.OWN)]

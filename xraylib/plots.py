@@ -72,7 +72,7 @@ def style() -> None:
 
 
 def figure(rows: int = 1, columns: int = 1, width: float = SINGLE, height: float | None = None, **subplots):
-    """A figure in the study's style and its Axes (one, or an array): width and height in inches, 0.8 of it by default."""
+    """A figure in the study's style and its Axes (one or an array): width, height (0.8 of it by default) in inches."""
     style()
     return plt.subplots(rows, columns, figsize=(width, height or 0.8 * width), **subplots)
 
@@ -80,12 +80,13 @@ def figure(rows: int = 1, columns: int = 1, width: float = SINGLE, height: float
 def save(fig: Figure, path: Path, limit: int = LIMIT) -> None:
     """Write the figure as PNG, whole or not at all, with the same bytes each time, and close it.
 
-    A PNG above `limit` bytes (radiographs compress badly) gets 256 colours, then fewer dots per inch.
+    A PNG above `limit` bytes (radiographs compress badly) gets 256 colours, then 64, then fewer dots per inch.
     """
     for dpi in (200, 170, 140, 115, 95, 75):
         data = _png(fig, dpi)
-        if len(data) > limit:
-            data = _fewer_colours(data)
+        for colours in (256, 64):
+            if len(data) > limit:
+                data = _fewer_colours(data, colours)
         if len(data) <= limit:
             break
     write_bytes(data, path)
@@ -98,10 +99,10 @@ def _png(fig: Figure, dpi: int) -> bytes:
     return buffer.getvalue()
 
 
-def _fewer_colours(data: bytes) -> bytes:
+def _fewer_colours(data: bytes, colours: int) -> bytes:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -180,7 +181,7 @@ def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind:
 
 
 def batch(images: np.ndarray, labels, axes, kind: str = ""):
-    """A batch as the network sees it: float32 or uint8 (n, h, w, 1), as many as there are Axes, with class and range."""
+    """A batch as the network sees it: float32 or uint8 (n, h, w, 1), as many as there are Axes, with class, range."""
     n = min(len(images), np.size(axes))
     titles = [f"{CLASSES[int(y)][0]}, {x.min():.0f} to {x.max():.0f}" for x, y in zip(images[:n], labels, strict=False)]
     return radiographs(images[:n], titles, axes, kind)
@@ -237,7 +238,7 @@ def histories(history: pd.DataFrame, axes, kind: str = "", index: pd.DataFrame |
 
 
 def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
-    """Confusion matrix of one network on one split: rows true, columns predicted; mean count over seeds, row percent.
+    """Confusion matrix of one network: rows true, columns predicted; mean count over seeds, row percent.
 
     points: (network, seed) -> operating point, see metrics.operating_points.
     """
@@ -457,20 +458,21 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
     axes = np.atleast_1d(axes)
     rows = table.drop_duplicates("path").sort_values(["label", "path"])
     radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, kind)
+    axes.flat[0].figure.get_layout_engine().set(hspace=0.2, rect=(0, 0.03, 1, 0.97))  # room for the lines below
     for ax, row in zip(axes.flat, rows.itertuples(), strict=False):
         ax.set_title(CLASSES[row.label][0], fontsize=7, pad=2)
-        line = 0
-        for network, seeds in _networks(table[table.path == row.path], "val_grid"):
+        for line, (network, seeds) in enumerate(_networks(table[table.path == row.path], "val_grid")):
             (seed, part), *others = seeds
             if others:
                 raise ValueError(f"val_grid: {len(seeds)} seeds of {network}; wanted one. Choose one, or the ensemble.")
             probability = part.probability.iloc[0]
             decision = int(probability >= points[network, seed].threshold)
             wrong = decision != row.label
-            text = f"{NETWORKS[network][3]} {probability:.2f}: {CLASSES[decision][0]}{' (wrong)' if wrong else ''}"
-            ax.text(0.5, -0.03 - 0.095 * line, text, transform=ax.transAxes, ha="center", va="top", fontsize=5.5,
-                    color=VERMILLION if wrong else BLACK, weight="bold" if wrong else "normal")  # fmt: skip
-            line += 1
+            text = f"{NETWORKS[network][3]} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
+            style = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": BLACK}
+            below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 5.5}
+            label = ax.text(0.5, -0.03 - 0.095 * line, text, **below, **style)
+            label.set_in_layout(False)  # wider than its image, it would squeeze all of them
     return axes
 
 

@@ -76,10 +76,10 @@ def train(index: pd.DataFrame, config: Config, seed: int, say: Callable[[str], N
     network.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     history = network.fit(
         _flow(folder, config, augment, 1, True, seed),
-        steps_per_epoch=config.published_steps,
+        steps_per_epoch=min(config.published_steps, len(folder)),
         epochs=1,
         validation_data=_flow(folder, config, augment, 1, True, seed + 1000),
-        validation_steps=config.published_validation_steps,
+        validation_steps=min(config.published_validation_steps, len(folder)),
         verbose=0,
         shuffle=False,  # the generator shuffles
         callbacks=[_Progress(config, say)],

@@ -25,8 +25,8 @@ def headline() -> str:
     one = rows.iloc[0]
     seeds = len(summary["networks"]["xray_cnn"]["seeds"])
     below = (
-        f"Test, n = {one.n_images} images of {one.n_patients} patients; mean ± SD over {seeds} seeds (95 % interval over "
-        f"patients). The published CNN decides at 0.5, as it did; the study's at the threshold chosen on tune."
+        f"Test, n = {one.n_images} images of {one.n_patients} patients; mean ± SD over {seeds} seeds (95 % interval "
+        f"over patients). The published CNN decides at 0.5, as it did; the study's at the threshold chosen on tune."
     )
     return "\n".join([*lines, "", below])
 

@@ -1,0 +1,66 @@
+"""The notebooks in git were executed in order, hold what nbval compares, and show no patient."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+STORED = [pytest.param(nbformat.read(path, 4), id=path.stem) for path in NOTEBOOKS]
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook, kind=None):
+    return [o for cell in code(notebook) for o in cell.outputs if kind is None or o.output_type == kind]
+
+
+def test_there_are_four_in_order():
+    assert [p.stem for p in NOTEBOOKS] == ["01_explore", "02_train", "03_evaluate", "04_predict_val"]
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_the_first_cell_says_what_is_read_and_written(notebook):
+    assert notebook.cells[0].cell_type == "markdown"
+    assert "*Reads*" in notebook.cells[0].source
+    assert "*Writes*" in notebook.cells[0].source
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_all_cells_were_executed_in_order_without_error(notebook):
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    assert not outputs(notebook, "error")
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_compared_cells_hold_outputs_to_compare_with(notebook):
+    for cell in code(notebook):
+        if "NBVAL_CHECK_OUTPUT" in cell.source:
+            assert cell.outputs, f"nothing to compare: {cell.source[:60]}"
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_stored_outputs_hold_no_patient_and_no_clock(notebook):
+    for cell in code(notebook):
+        tags = cell.metadata.get("tags", [])
+        if "patients" in tags:
+            assert not any("image/png" in o.get("data", {}) for o in cell.outputs)
+        if "live" in tags:
+            assert not any(o.output_type == "stream" for o in cell.outputs)
+        assert "execution" not in cell.metadata  # time stamps
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_whoever_draws_radiographs_says_so(notebook):
+    drawing = ("plots.radiographs", "plots.batch", "plots.val_grid")
+    for cell in code(notebook):
+        if any(name in cell.source for name in drawing):
+            assert "patients" in cell.metadata.get("tags", [])
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_cells_are_short_and_explained(notebook):
+    assert max(len(cell.source.splitlines()) for cell in code(notebook)) <= 25
+    assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= len(code(notebook)) / 2
