@@ -1,0 +1,125 @@
+"""Figures say what they show, of whom and of how many, and are the same bytes each time."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xraylib import metrics, plots
+from xraylib.files import UserError
+
+
+@pytest.fixture
+def predictions():
+    """Both networks, two seeds, 60 test images of 30 children."""
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    parts = [
+        pd.DataFrame(
+            {
+                "network": network, "seed": seed, "path": [f"{i}.jpeg" for i in range(60)], "folder": "test",
+                "split": "test", "label": label, "subtype": np.where(label, "virus", "normal"),
+                "patient": np.arange(60) // 2, "probability": np.clip(rng.normal(0.3 + 0.4 * label, 0.15), 0, 1),
+            }
+        )
+        for network in ("published", "xray_cnn")
+        for seed in (0, 1)
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def points():
+    return {(network, seed): metrics.HALF for network in ("published", "xray_cnn") for seed in (0, 1)}
+
+
+def drawings(predictions, points):
+    own = predictions[predictions.network == "xray_cnn"]
+    return {
+        "roc": lambda ax, kind: plots.roc(predictions, ax, points, kind),
+        "precision_recall": lambda ax, kind: plots.precision_recall(predictions, ax, points, kind),
+        "confusion": lambda ax, kind: plots.confusion(own, points, ax, kind),
+        "score_histogram": lambda ax, kind: plots.score_histogram(own, points, ax, kind),
+        "reliability_diagram": lambda ax, kind: plots.reliability_diagram(predictions, ax, kind=kind),
+        "decision_curve": lambda ax, kind: plots.decision_curve(predictions, ax, kind=kind),
+    }
+
+
+NAMES = ["roc", "precision_recall", "confusion", "score_histogram", "reliability_diagram", "decision_curve"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_titles_and_axes_say_what_is_shown(name, predictions, points):
+    _, ax = plots.figure()
+    drawings(predictions, points)[name](ax, "synthetic phantoms")
+    assert "test split" in ax.get_title()
+    assert "n = 60, 30 patients" in ax.get_title()
+    assert "synthetic phantoms" in ax.get_title()
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_lies_on_another(name, predictions, points):
+    fig, ax = plots.figure(height=3.4)
+    drawings(predictions, points)[name](ax, "Kermany chest X-rays")
+    fig.canvas.draw()
+    texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts]
+    boxes = [t.get_window_extent() for t in texts if t.get_text() and t.get_visible()]
+    for i, one in enumerate(boxes):
+        assert not any(one.shrunk(0.9, 0.9).overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_a_figure_is_the_same_bytes_each_time_and_small(predictions, points, tmp_path):
+    for name in ("first.png", "second.png"):
+        fig, ax = plots.figure()
+        plots.roc(predictions, ax, points)
+        plots.save(fig, tmp_path / name)
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    assert (tmp_path / "first.png").stat().st_size < plots.LIMIT
+
+
+def test_radiographs_that_compress_badly_are_made_to_fit(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 256, 256), dtype=np.uint8)
+    fig, axes = plots.figure(2, 2, width=plots.DOUBLE)
+    plots.radiographs(noise, list("abcd"), axes)
+    plots.save(fig, tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size <= plots.LIMIT
+    with Image.open(tmp_path / "noise.png") as image:
+        assert image.width >= 500
+
+
+def test_phantoms_are_never_shown_as_patients():
+    fig, axes = plots.figure(1, 2)
+    plots.radiographs(np.zeros((2, 8, 8), np.uint8), ["NORMAL", "PNEUMONIA"], axes, "synthetic phantoms")
+    assert fig.get_suptitle() == "synthetic phantoms"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_table_is_said(name, predictions, points):
+    _, ax = plots.figure()
+    with pytest.raises((UserError, ValueError), match=r"no rows|wanted one"):
+        drawings(predictions.iloc[:0], points)[name](ax, "")
+
+
+def test_the_curve_drawn_is_the_curve_of_the_table(predictions, points):
+    _, ax = plots.figure()
+    plots.roc(predictions, ax, points)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    for network, label in zip(("published", "xray_cnn"), labels, strict=True):
+        each = [
+            metrics.ranking(part.label, part.probability)["auroc"]
+            for _, part in predictions[predictions.network == network].groupby("seed")
+        ]
+        assert label.endswith(f"AUROC {np.mean(each):.3f}")
+
+
+def test_tables_and_figures_need_no_tensorflow():
+    code = (
+        "import sys, xraylib.index, xraylib.images, xraylib.metrics, xraylib.plots, xraylib.evaluate, xraylib.phantom\n"
+    )
+    code += "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
