@@ -101,6 +101,7 @@ reproduce: $(STUDY)  ## the whole study
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them
+	$(PY) -m cogapp -r README.md
 
 # --- tests ---
 

@@ -21,6 +21,11 @@ def test_named_folder_wins(no_usual_folder):
     assert find_data({"XRAY_DATA": str(no_usual_folder / "mine")}) == no_usual_folder / "mine"
 
 
+def test_a_relative_folder_is_named_from_the_repositorys_root(no_usual_folder, monkeypatch):
+    monkeypatch.chdir("/")
+    assert find_data({"XRAY_DATA": "../mine"}) == no_usual_folder.parent / "mine"
+
+
 def test_without_images_the_phantoms_are_used(no_usual_folder):
     config = load_config(environ={})
     assert (config.profile, config.phantoms) == ("demo", True)

@@ -65,8 +65,8 @@ _SHORTER = {
 def find_data(environ=os.environ) -> Path | None:
     """The folder of real images: XRAY_DATA (make passes DATA on as it), else data/chest_xray; None if there is none."""
     named = environ.get("XRAY_DATA")
-    if named:
-        return Path(named).expanduser().resolve()
+    if named:  # a relative name means the same from notebooks/ as from the repository's root
+        return (REPOSITORY / Path(named).expanduser()).resolve()
     usual = REPOSITORY / "data" / "chest_xray"
     return usual if usual.is_dir() else None
 

@@ -1,0 +1,54 @@
+"""TensorFlow comes in quietly, and the same seed gives the same bits in another process."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+from xraylib import backend
+
+BITS = """
+from xraylib import backend
+backend.start(7, "{policy}")
+layer = backend.keras.layers.Conv2D(8, 3)
+x = backend.tf.random.stateless_uniform((4, 16, 16, 1), [1, 2])
+print(layer(x).numpy().astype("float32").tobytes().hex())
+"""
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_importing_tensorflow_writes_nothing():
+    done = run("import xraylib.backend")
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_standard_error_works_after_the_import():
+    assert run("import sys, xraylib.backend; print('seen', file=sys.stderr)").stderr == "seen\n"
+
+
+def test_two_processes_draw_the_same_bits():
+    for policy in ("float32", "mixed_bfloat16"):
+        first, second = run(BITS.format(policy=policy)), run(BITS.format(policy=policy))
+        assert first.stdout == second.stdout != ""
+
+
+def test_a_start_forgets_what_came_before():
+    def draw():
+        backend.start(3)
+        return backend.keras.random.normal((5,)).numpy()
+
+    first = draw()
+    backend.keras.config.set_dtype_policy("mixed_bfloat16")
+    backend.keras.random.normal((7,))
+    np.testing.assert_array_equal(draw(), first)
+    assert backend.keras.config.dtype_policy().name == "float32"
+
+
+def test_precision_can_be_named(monkeypatch):
+    monkeypatch.setenv("XRAY_PRECISION", "float32")
+    assert backend.precision() == "float32"
+    monkeypatch.delenv("XRAY_PRECISION")
+    assert backend.precision() == ("mixed_bfloat16" if backend.has_fast_bfloat16() else "float32")
