@@ -125,7 +125,7 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = pd.DataFrame(rows)
     skipped = table.loc[table.reason != "", ["path", "reason"]].reset_index(drop=True)
     index = table[table.reason == ""].drop(columns="reason").reset_index(drop=True)
-    index = index.astype({"width": "int64", "height": "int64"})
+    index = index.astype({"width": "int64", "height": "int64", "quality": "int64"})
     for folder in FOLDERS:
         for label, name in enumerate(CLASSES):
             if not ((index.folder == folder) & (index.label == label)).any():
@@ -149,6 +149,7 @@ def _row(path: Path, root: Path) -> dict:
         "width": 0,
         "height": 0,
         "mode": "",
+        "quality": 0,
         "bytes": 0,
         "sha256": "",
         "reason": "" if _is_text(relative) else "the file's name is not UTF-8; rename it",
@@ -176,12 +177,24 @@ def _look(path: Path) -> dict:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
-            found = {"width": image.width, "height": image.height, "mode": image.mode}
+            found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
             image.draft("L", (1, 1))
             image.load()
     return found
+
+
+def jpeg_quality(image: Image.Image) -> int:
+    """The quality, 1 to 100, that a JPEG file was saved with, from its luminance quantisation table; 0: no JPEG.
+
+    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality.
+    """
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return 0
+    scale = 100 * sum(tables[min(tables)]) / 3685
+    return round(min(100, max(1, (200 - scale) / 2 if scale <= 100 else 5000 / scale)))
 
 
 def compare_with_official(index: pd.DataFrame) -> pd.DataFrame:

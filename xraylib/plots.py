@@ -224,11 +224,14 @@ def histories(history: pd.DataFrame, axes, kind: str = "", index: pd.DataFrame |
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="y")
         handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # one entry for all seeds
-        ax.legend(handles.values(), handles.keys(), fontsize=6.5, loc="best")
+        ax.legend(
+            handles.values(), handles.keys(), fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2
+        )
         learned = None if index is None else index[index.split.isin(("train", "tune"))]
         what = "Loss" if ax is axes[0] else "Accuracy and AUROC"
         _title(ax, what, learned, kind)
     axes[0].set_yscale("log")
+    axes[0].yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
     axes[0].yaxis.set_major_formatter("{x:g}")
     axes[0].yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     return axes

@@ -1,0 +1,191 @@
+"""Faults planted in phantoms and in small arrays are found, and what is clean is called clean."""
+
+import dataclasses
+import io
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFilter
+
+from xraylib import audit, phantom
+from xraylib.images import decode
+from xraylib.index import build_index, jpeg_quality
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    root = tmp_path_factory.mktemp("audited") / "chest_xray"
+    phantom.draw(root, images=320)
+    return root
+
+
+def look(root, config, size=128):
+    """Index and decoded images of a folder."""
+    index, _ = build_index(dataclasses.replace(config, data=root, tune_folds=4))
+    return index, np.stack([decode(root / path, size) for path in index.path])
+
+
+@pytest.fixture
+def spoilt(films, tmp_path):
+    """The phantoms in a folder that a test may spoil."""
+    return shutil.copytree(films, tmp_path / "chest_xray")
+
+
+# --- patients ---
+
+
+def test_phantoms_share_no_patient(films, config):
+    index, _ = look(films, config)
+    assert (audit.shared_patients(index).patients == 0).all()
+
+
+def test_a_patient_in_two_splits_is_counted(spoilt, config):
+    source = next((spoilt / "train" / "PNEUMONIA").glob("*bacteria*"))
+    patient = source.name.split("_")[0]
+    Image.open(source).filter(ImageFilter.BLUR).save(spoilt / "test" / "PNEUMONIA" / f"{patient}_bacteria_9999.jpeg")
+    index, _ = look(spoilt, config)
+    table = audit.shared_patients(index).set_index("splits").patients
+    assert table["train, test"] + table["tune, test"] == 1
+    assert table["train, tune"] == table["val, test"] == 0
+
+
+def test_the_bare_number_joins_what_the_subtype_keeps_apart():
+    index = pd.DataFrame(
+        {
+            "split": ["train", "test", "test"],
+            "patient": ["person1_bacteria", "person1_virus", "person2_virus"],
+            "patient_number": ["person1", "person1", "person2"],
+        }
+    )
+    row = audit.shared_patients(index).set_index("splits").loc["train, test"]
+    assert (row.patients, row.patients_bare_number) == (0, 1)
+
+
+# --- copies ---
+
+
+def test_phantoms_hold_no_copy_and_hardly_a_pair_taken_for_one(films, config):
+    index, images = look(films, config)
+    counted = audit.count_copies(audit.copies(index, images))
+    assert counted.loc["identical", "pairs"] == 0
+    assert counted.loc["near", "of two patients"] <= 2e-4 * len(index) * (len(index) - 1) / 2
+
+
+def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(spoilt, config):
+    first, second = sorted((spoilt / "train" / "PNEUMONIA").iterdir())[:2]
+    (spoilt / "train" / "NORMAL" / "IM-9001-0001.jpeg").write_bytes(first.read_bytes())
+    with Image.open(second) as image:
+        image.resize((150, 130)).save(spoilt / "test" / "NORMAL" / "IM-9002-0001.jpeg", quality=60)
+    index, images = look(spoilt, config)
+    table = audit.copies(index, images)
+    across = table[~table.same_class]
+    pairs = {(row.first, row.second): row.identical for row in across.itertuples()}
+    assert pairs["train/NORMAL/IM-9001-0001.jpeg", f"train/PNEUMONIA/{first.name}"]
+    assert not pairs["test/NORMAL/IM-9002-0001.jpeg", f"train/PNEUMONIA/{second.name}"]
+    assert audit.count_copies(table).loc["identical", "of two classes"] == 1
+
+
+def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(films):
+    paths = sorted((films / "train" / "NORMAL").iterdir())[:8]
+    images = np.stack([decode(path, 128) for path in paths])
+    dim = (images * 0.8 + 10).astype(np.uint8)
+    small = []
+    for path in paths:
+        buffer = io.BytesIO()
+        with Image.open(path) as image:
+            image.resize((112, 112)).save(buffer, "JPEG", quality=60)
+        small.append(np.asarray(Image.open(buffer).resize((128, 128), Image.Resampling.LANCZOS)))
+    own = audit.difference_hash(images).view(np.uint64)
+    for other in (dim, np.stack(small)):
+        bits = np.bitwise_count(own[:, None] ^ audit.difference_hash(other).view(np.uint64)).sum(-1)
+        assert np.diag(bits).max() <= audit.NEAR
+        assert bits[~np.eye(len(bits), dtype=bool)].min() > audit.NEAR
+
+
+def test_cells_are_means_of_their_pixels():
+    pixels = np.arange(12.0)
+    assert audit._area_means(12, 4) @ pixels == pytest.approx([1, 4, 7, 10])
+    assert audit._area_means(12, 5).sum(axis=1) == pytest.approx(np.ones(5))
+    assert (audit._area_means(12, 5) @ pixels)[0] == pytest.approx((0 + 1 + 2 * 0.4) / 2.4)
+
+
+@pytest.mark.parametrize("quality", [20, 50, 60, 75, 80, 90, 95])
+def test_the_quality_of_a_jpeg_is_read_from_its_table(quality):
+    buffer = io.BytesIO()
+    Image.new("L", (16, 16), 100).save(buffer, "JPEG", quality=quality)
+    assert jpeg_quality(Image.open(buffer)) == quality
+
+
+def test_a_png_has_no_quality():
+    buffer = io.BytesIO()
+    Image.new("L", (16, 16)).save(buffer, "PNG")
+    assert jpeg_quality(Image.open(buffer)) == 0
+
+
+# --- shortcuts ---
+
+
+def shortcut(root, config, name):
+    return audit.shortcuts(*look(root, config)).set_index("property").loc[name]
+
+
+def test_one_class_saved_at_another_quality_is_caught(spoilt, config):
+    for path in (spoilt / "train" / "NORMAL").iterdir():
+        with Image.open(path) as image:
+            image.load()
+        image.save(path, quality=97)
+    row = shortcut(spoilt, config, "JPEG quality")
+    assert row.train > 0.95
+    assert row.test == pytest.approx(0.5, abs=0.15)  # test was left as it was, so the shortcut leads nowhere there
+
+
+def test_one_class_with_a_marker_in_its_border_is_caught(spoilt, config):
+    for path in (spoilt / "train" / "PNEUMONIA").iterdir():
+        with Image.open(path) as image:
+            image.load()
+        image.paste(250, (0, 0, image.width, image.height // 12))
+        image.save(path, quality=90)
+    assert shortcut(spoilt, config, "border of the image").train > 0.95
+
+
+def test_phantoms_leave_no_shortcut_in_the_file(films, config):
+    table = audit.shortcuts(*look(films, config)).set_index("property")
+    for name in ("width", "height", "aspect ratio", "JPEG quality"):
+        assert 0.3 < table.train[name] < 0.7
+    assert np.isnan(table.train["colour mode"])
+    assert "alike: L" in table.note["colour mode"]
+
+
+def test_a_property_that_is_gone_is_said_to_be_gone(spoilt, config):
+    for path in spoilt.rglob("*.jpeg"):
+        with Image.open(path) as image:
+            small = image.resize((96, 96))
+        small.save(path, quality=85)
+    table = audit.shortcuts(*look(spoilt, config)).set_index("property")
+    for name in ("width", "height", "aspect ratio", "JPEG quality"):
+        assert np.isnan(table.train[name])
+        assert "alike" in table.note[name]
+    assert np.isfinite(table.train["bytes per pixel"])
+
+
+def test_baselines_give_a_probability_for_every_image(films, config):
+    index, images = look(films, config)
+    for probability in (audit.thumbnail_baseline(index, images), audit.metadata_baseline(index)):
+        assert probability.shape == (len(index),)
+        assert ((probability >= 0) & (probability <= 1)).all()
+
+
+# --- the shift to test ---
+
+
+def test_a_brighter_test_folder_is_measured(films, config):
+    index, images = look(films, config)
+    brighter = images.copy()
+    is_test = (index.split == "test").to_numpy()
+    brighter[is_test] = np.clip(brighter[is_test].astype(int) + 40, 0, 255)
+    before, after = (audit.shift(index, x).set_index(["label", "statistic"]) for x in (images, brighter))
+    assert abs(before.effect["NORMAL", "mean grey"]) < 0.8
+    assert after.effect["NORMAL", "mean grey"] > 1.5
+    assert before.test["NORMAL", "told apart (AUROC)"] < 0.7 < after.test["NORMAL", "told apart (AUROC)"]
