@@ -80,7 +80,7 @@ BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
 TABLES := $(BASE) xraylib/index.py xraylib/images.py
 NETWORKS := xraylib/backend.py xraylib/model.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
 
-$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) $(B)/images.txt | $(INSTALLED)
+$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)
 	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb
 
 $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: notebooks/02_train.ipynb $(RESULTS)/index.csv \
@@ -101,7 +101,7 @@ reproduce: $(STUDY)  ## the whole study
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them
-	$(PY) -m cogapp -r README.md
+	$(PY) -m cogapp -P -r README.md
 
 # --- tests ---
 

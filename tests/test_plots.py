@@ -123,3 +123,16 @@ def test_tables_and_figures_need_no_tensorflow():
     )
     code += "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_shortcuts_show_both_splits_and_say_what_is_alike():
+    values = {"train": [np.nan, 0.9], "test": [np.nan, 0.6], "note": ["all", ""]}
+    table = pd.DataFrame({"property": ["width", "border"], **values})
+    index = pd.DataFrame({"split": ["train"] * 30 + ["test"] * 20})
+    _, ax = plots.figure()
+    plots.shortcuts(table, {"tune": 0.99, "test": 0.97}, ax, index, "synthetic phantoms")
+    held_out, test = ax.lines[:2]
+    assert list(held_out.get_xdata())[::2] == [0.99, 0.9]
+    assert list(test.get_xdata())[::2] == [0.97, 0.6]
+    assert [text.get_text() for text in ax.texts] == ["all alike: tells nothing"]
+    assert "train n = 30, test n = 20, synthetic phantoms" in ax.get_title().replace("\n", ", ")

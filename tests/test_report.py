@@ -15,7 +15,7 @@ README = report.REPOSITORY / "README.md"
 def test_the_readme_is_current():
     # cog runs the README's snippets and compares what they print with what stands there
     checked = subprocess.run(
-        [sys.executable, "-m", "cogapp", "--check", "--diff", str(README)],
+        [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", str(README)],
         cwd=report.REPOSITORY,
         text=True,
         capture_output=True,

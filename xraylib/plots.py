@@ -224,9 +224,7 @@ def histories(history: pd.DataFrame, axes, kind: str = "", index: pd.DataFrame |
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="y")
         handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # one entry for all seeds
-        ax.legend(
-            handles.values(), handles.keys(), fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2
-        )
+        ax.legend(handles.values(), handles.keys(), fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         learned = None if index is None else index[index.split.isin(("train", "tune"))]
         what = "Loss" if ax is axes[0] else "Accuracy and AUROC"
         _title(ax, what, learned, kind)
@@ -387,6 +385,37 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
     ax.set_ylabel("images (log scale)")
     ax.legend(loc="upper center")
     return _title(ax, NETWORKS[network][3], table, kind)
+
+
+def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index: pd.DataFrame, kind: str = ""):
+    """How well each property that is not lung tells the class, on train (children held out) and on test.
+
+    table: audit.shortcuts; network: AUROC of the study's CNN on "tune" and "test"; index: adds n.
+    """
+    own = {"property": NETWORKS[metrics.OWN][3], "train": network["tune"], "test": network["test"], "note": ""}
+    rows = pd.concat([pd.DataFrame([own]), table], ignore_index=True)
+    for column, name, filled in (("train", "children held out of train", False), ("test", "test", True)):
+        ax.plot(rows[column], rows.index, "o", color=BLUE, mfc=BLUE if filled else "white", markersize=5, label=name)
+    for y, row in rows.iterrows():
+        if np.isnan(row.train):
+            ax.annotate("all alike: tells nothing", (0.5, y), va="center", ha="left", fontsize=6.5, color=GREY)
+        else:
+            ax.plot((row.train, row.test), (y, y), "-", color=BLUE, linewidth=0.8, zorder=1)
+    ax.axvline(0.5, color=BLACK, linestyle=":", linewidth=0.8)
+    ax.axhline(0.5, color=GREY, linewidth=0.6)
+    ax.set_yticks(rows.index, rows.property)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(min(0.38, np.nanmin(rows[["train", "test"]].to_numpy()) - 0.03), 1.02)
+    ax.set_xlabel("AUROC (0.5: tells nothing)")
+    ax.set_ylabel("what the class is told from")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.17), ncols=2)
+    counts = [f"{name} n = {_n_of(index, name)}" for name in ("train", "test")]
+    ax.set_title(_with_kind("Shortcuts, " + ", ".join(counts), kind))
+    return ax
+
+
+def _n_of(index: pd.DataFrame, split: str) -> str:
+    return f"{(index.split == split).sum():,}"
 
 
 def reliability_diagram(table: pd.DataFrame, ax: Axes, bins: int = metrics.BINS, kind: str = "") -> Axes:
