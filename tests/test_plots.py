@@ -134,5 +134,6 @@ def test_shortcuts_show_both_splits_and_say_what_is_alike():
     held_out, test = ax.lines[:2]
     assert list(held_out.get_xdata())[::2] == [0.99, 0.9]
     assert list(test.get_xdata())[::2] == [0.97, 0.6]
+    plots.plt.close("all")
     assert [text.get_text() for text in ax.texts] == ["all alike: tells nothing"]
     assert "train n = 30, test n = 20, synthetic phantoms" in ax.get_title().replace("\n", ", ")
