@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from xraylib import audit, phantom
+from xraylib import audit, metrics, phantom
 from xraylib.images import decode
 from xraylib.index import build_index, jpeg_quality
 
@@ -170,11 +170,13 @@ def test_a_property_that_is_gone_is_said_to_be_gone(spoilt, config):
     assert np.isfinite(table.train["bytes per pixel"])
 
 
-def test_baselines_give_a_probability_for_every_image(films, config):
+def test_baselines_are_predictions_of_every_image(films, config):
     index, images = look(films, config)
-    for probability in (audit.thumbnail_baseline(index, images), audit.metadata_baseline(index)):
-        assert probability.shape == (len(index),)
-        assert ((probability >= 0) & (probability <= 1)).all()
+    table = metrics.check(audit.baselines(index, images))
+    assert table.groupby("network").size().to_dict() == dict.fromkeys(("majority", "metadata", "thumbnail"), len(index))
+    assert (table.probability[table.network == "majority"] == 1).all()
+    thumbnail = table[(table.network == "thumbnail") & (table.split == "train")]
+    assert metrics.ranking(thumbnail.label, thumbnail.probability)["auroc"] > 0.7  # it has learned these
 
 
 # --- the shift to test ---

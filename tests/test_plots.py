@@ -12,6 +12,12 @@ from xraylib import metrics, plots
 from xraylib.files import UserError
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plots.plt.close("all")
+
+
 @pytest.fixture
 def predictions():
     """Both networks, two seeds, 60 test images of 30 children."""
@@ -134,6 +140,35 @@ def test_shortcuts_show_both_splits_and_say_what_is_alike():
     held_out, test = ax.lines[:2]
     assert list(held_out.get_xdata())[::2] == [0.99, 0.9]
     assert list(test.get_xdata())[::2] == [0.97, 0.6]
-    plots.plt.close("all")
     assert [text.get_text() for text in ax.texts] == ["all alike: tells nothing"]
     assert "train n = 30, test n = 20, synthetic phantoms" in ax.get_title().replace("\n", ", ")
+
+
+def test_a_forest_says_part_figure_and_n():
+    row = {"part": "virus", "images": 148, "patients": 90, "statistic": "sensitivity"}
+    table = pd.DataFrame([row | {"mean": 0.95, "sd": 0.01, "lower": 0.91, "upper": 0.98}])
+    _, ax = plots.figure()
+    plots.forest(table, ax, "Subgroups", "synthetic phantoms")
+    assert [text.get_text() for text in ax.texts] == ["0.950 (0.910-0.980), n = 148"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["virus: sensitivity"]
+    assert ax.get_title() == "Subgroups\nsynthetic phantoms"
+
+
+def test_every_corruption_has_a_panel_that_starts_at_the_untouched_images():
+    rows = [("none", 0, 0.0, ""), ("blur", 1, 0.5, "px"), ("blur", 2, 1.0, "px"), ("inverted", 1, 1.0, "x")]
+    table = pd.DataFrame(rows, columns=["corruption", "severity", "amount", "unit"])
+    table = table.assign(network="xray_cnn", statistic="auroc", mean=[0.99, 0.9, 0.8, 0.2], sd=0.01)
+    fig, axes = plots.figure(1, 3)
+    plots.robustness(table, "auroc", axes, 342)
+    assert [ax.get_title() for ax in axes[:2]] == ["blur", "inverted"]
+    assert axes[0].lines[0].get_ydata().tolist() == [0.99, 0.9, 0.8]
+    assert not axes[2].axison
+    assert "n = 342" in fig.get_suptitle()
+
+
+def test_abstention_is_drawn_from_all_images_to_few():
+    table = pd.DataFrame({"coverage": [1.0, 0.5], "network": "xray_cnn", "accuracy": [0.9, 1.0], "sd": [0.01, 0]})
+    _, ax = plots.figure()
+    plots.risk_coverage(table, ax, 342)
+    assert ax.lines[0].get_xdata().tolist() == [100, 50]
+    assert ax.get_xlim()[0] > ax.get_xlim()[1]

@@ -133,18 +133,25 @@ def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def thumbnail_baseline(index: pd.DataFrame, images: np.ndarray) -> np.ndarray:
-    """Probability of PNEUMONIA for every row by logistic regression on 8 x 8 pixels, learned from the train split."""
-    values, train = _thumbnails(images), (index.split == "train").to_numpy()
-    return _linear().fit(values[train], index.label[train]).predict_proba(values)[:, 1]
+def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
+    """What a network must beat, as a predictions table: "majority", "metadata" and "thumbnail", learned from train.
 
-
-def metadata_baseline(index: pd.DataFrame) -> np.ndarray:
-    """Probability of PNEUMONIA for every row from the file alone (sizes, bytes, quality, mode), learned from train."""
-    values = pd.DataFrame(_file_properties(index)).assign(grey=(index["mode"] == "L").to_numpy())
+    majority calls every film PNEUMONIA; metadata knows the file alone (sizes, bytes, quality, mode); thumbnail is a
+    logistic regression on 8 x 8 pixels.
+    """
     train = (index.split == "train").to_numpy()
+    of_file = pd.DataFrame(_file_properties(index)).assign(grey=(index["mode"] == "L").to_numpy())
     forest = RandomForestClassifier(200, min_samples_leaf=5, class_weight="balanced", random_state=0)
-    return forest.fit(values[train], index.label[train]).predict_proba(values)[:, 1]
+    probabilities = {"majority": np.ones(len(index))}
+    for name, values, learner in (
+        ("metadata", of_file.to_numpy(), forest),
+        ("thumbnail", _thumbnails(images), _linear()),
+    ):
+        probabilities[name] = learner.fit(values[train], index.label[train]).predict_proba(values)[:, 1]
+    rows = index[["path", "folder", "split", "label", "subtype", "patient"]]
+    parts = [rows.assign(network=name, seed=0, probability=p) for name, p in probabilities.items()]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["network", "seed", *rows.columns, "probability"]]
 
 
 def _properties(index: pd.DataFrame, images: np.ndarray) -> dict[str, tuple[np.ndarray, Callable, Sequence]]:

@@ -109,9 +109,14 @@ def at_threshold(label, probability, threshold: float) -> dict:
 
 def ranking(label, probability, bins: int = BINS) -> dict:
     """What needs no threshold: AUROC, average precision, Brier score, expected calibration error; NaN if undefined."""
-    label, probability = _checked(label, probability)
-    values = _ranking(label, probability, bins)(np.ones((1, len(label))))
+    values = weighted_ranking(label, probability, np.ones((1, len(label))), bins)
     return {name: float(value[0]) for name, value in values.items()}
+
+
+def weighted_ranking(label, probability, weights: np.ndarray, bins: int = BINS) -> dict:
+    """`ranking` where image i counts weights[k, i] times: name -> float64 (k,)."""
+    label, probability = _checked(label, probability)
+    return _ranking(label, probability, bins)(weights)
 
 
 def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
@@ -363,7 +368,7 @@ class Recalibration:
 
     def apply(self, probability) -> np.ndarray:
         """Calibrated probabilities, float64, in the order of the given ones (a monotone map if slope > 0)."""
-        return _sigmoid(self.slope * _logit(probability) + self.intercept)
+        return _sigmoid(self.slope * logit(probability) + self.intercept)
 
 
 def recalibrate(label, probability, method: str = "platt") -> Recalibration:
@@ -375,8 +380,8 @@ def recalibrate(label, probability, method: str = "platt") -> Recalibration:
     label, probability = _checked(label, probability)
     if method not in ("platt", "temperature"):
         raise ValueError(f'recalibrate: method {method!r}; wanted "platt" or "temperature".')
-    logit = _logit(probability)
-    design = np.stack([logit, np.ones_like(logit)], axis=1)[:, : 2 if method == "platt" else 1]
+    x = logit(probability)
+    design = np.stack([x, np.ones_like(x)], axis=1)[:, : 2 if method == "platt" else 1]
     n_positive = label.sum()
     target = np.where(label == 1, (n_positive + 1) / (n_positive + 2), 1 / (len(label) - n_positive + 2))
     weights = _newton(design, target)
@@ -385,8 +390,8 @@ def recalibrate(label, probability, method: str = "platt") -> Recalibration:
 
 def shift_prevalence(probability, from_prevalence: float, to_prevalence: float) -> np.ndarray:
     """Probabilities as they should be where the prevalence is another one: logits move by the difference of logits."""
-    moved = _logit(to_prevalence) - _logit(from_prevalence)
-    return _sigmoid(_logit(probability) + moved)
+    moved = logit(to_prevalence) - logit(from_prevalence)
+    return _sigmoid(logit(probability) + moved)
 
 
 def _newton(design: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -620,10 +625,11 @@ def _ratio(numerator, denominator):
         return np.where(np.asarray(denominator) == 0, np.nan, np.divide(numerator, denominator))[()]
 
 
-def _logit(probability) -> np.ndarray:
+def logit(probability) -> np.ndarray:
+    """log(p / (1 - p)), finite: probabilities are kept 1e-7 away from 0 and 1."""
     clipped = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)  # a float32 sigmoid reaches 0 and 1
     return np.log(clipped) - np.log1p(-clipped)
 
 
-def _sigmoid(logit) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -np.asarray(logit, np.float64)))
+def _sigmoid(x) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -np.asarray(x, np.float64)))

@@ -457,6 +457,72 @@ def decision_curve(table: pd.DataFrame, ax: Axes, thresholds=None, kind: str = "
     return _title(ax, "Decision curve", table, kind)
 
 
+def forest(table: pd.DataFrame, ax: Axes, title: str, kind: str = "") -> Axes:
+    """A statistic of parts of the images with its interval, and figures and n at the right.
+
+    table: evidence.in_parts, a row per part and statistic.
+    """
+    _some(table, "forest", "evidence.in_parts")
+    looks = {"sensitivity": (VERMILLION, "o"), "specificity": (SKY, "s")}
+    for y, row in enumerate(table.itertuples()):
+        colour, marker = looks.get(row.statistic, (BLUE, "o"))
+        ax.plot((row.lower, row.upper), (y, y), color=colour, linewidth=1.5)
+        _mark(ax, row.mean, y, colour, marker)
+        text = f"{row.mean:.3f} ({row.lower:.3f}-{row.upper:.3f}), n = {row.images}"
+        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
+    ax.set_yticks(range(len(table)), [f"{row.part}: {row.statistic}" for row in table.itertuples()])
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlim(None, 1.02)
+    ax.grid(axis="x")
+    ax.set_xlabel("mean over seeds, with 95 % interval over patients")
+    ax.set_ylabel("part of the images")
+    ax.set_title(_with_kind(title, kind))
+    return ax
+
+
+def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
+    """Accuracy on the images decided when the network abstains from the least sure; table: evidence.risk_coverage."""
+    _some(table, "risk_coverage", "evidence.risk_coverage")
+    for network, part in table.groupby("network", sort=False):
+        colour, dash, marker, name = NETWORKS[network]
+        ax.errorbar(100 * part.coverage, part.accuracy, part.sd, fmt=dash + marker, color=colour, markersize=4,
+                    linewidth=0.9, capsize=2, label=name)  # fmt: skip
+    ax.set_xlim(102, 100 * table.coverage.min() - 2)
+    ax.grid(axis="y")
+    ax.set(xlabel="images decided (%), the surest first", ylabel="accuracy, mean and SD over seeds")
+    ax.legend(loc="lower right")
+    ax.set_title(_with_kind(f"Abstaining, test split (n = {n:,})", kind))
+    return ax
+
+
+def robustness(table: pd.DataFrame, statistic: str, axes, n: int, kind: str = "") -> None:
+    """One small panel per corruption: a statistic against severity, both networks; table: evidence.robustness."""
+    part = table[table.statistic == statistic]
+    corruptions = [name for name in dict.fromkeys(part.corruption) if name != "none"]
+    untouched = part[part.corruption == "none"]
+    low = 0.05 * np.floor(part["mean"].min() / 0.05)
+    for ax, corruption in zip(np.ravel(axes), corruptions, strict=False):
+        rows = pd.concat([untouched, part[part.corruption == corruption]])
+        for network, of_network in rows.groupby("network", sort=False):
+            colour, dash, marker, name = NETWORKS[network]
+            ax.errorbar(of_network.severity, of_network["mean"], of_network.sd, fmt=dash + marker, color=colour,
+                        markersize=3.5, linewidth=0.9, capsize=1.5, label=name)  # fmt: skip
+        graded = rows[(rows.severity > 0) & (rows.network == rows.network.iloc[0])]
+        ax.set_xticks([0, *graded.severity], ["as is", *(f"{amount:g}" for amount in graded.amount)])
+        ax.set_xlim(-0.3, 3.3)
+        ax.set_ylim(low, 1.01)
+        ax.grid(axis="y")
+        ax.set_title(corruption)
+        ax.set_xlabel(graded.unit.iloc[0], fontsize=6.5)
+    for ax in np.ravel(axes)[len(corruptions) :]:
+        ax.set_axis_off()
+    figure = np.ravel(axes)[0].figure
+    figure.supylabel(STATISTICS[statistic] + ", mean and SD over seeds", fontsize=7.5)
+    handles, names = np.ravel(axes)[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    figure.suptitle(_with_kind(f"{STATISTICS[statistic]} under corruptions, test split (n = {n:,})", kind), fontsize=8)
+
+
 def published_comparison(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """The published figures beside the replayed ones, a marker per seed.
 
