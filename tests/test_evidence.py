@@ -140,8 +140,6 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
     points = dict.fromkeys(by_mean, metrics.OperatingPoint(110 / 255, "by hand", "nothing"))
     table = evidence.robustness(by_mean, images, label, points)
     table = table.set_index(["corruption", "severity", "statistic"])["mean"]
-        "mean"
-    ]
     assert table["none", 0, "auroc"] == table["brighter", 3, "auroc"] == 1
     assert table["none", 0, "specificity"] == 1
     assert table["brighter", 2, "specificity"] == 0  # 80 + 50 lies above 110
