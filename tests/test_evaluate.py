@@ -54,10 +54,11 @@ def test_the_replay_is_measured_where_the_experiment_measured(predictions):
 
 
 def test_the_published_cnn_decides_at_one_half_and_the_other_at_its_own_threshold(predictions):
-    decided = evaluate.decision_points(metrics.operating_points(predictions, 0.97))
+    decided = evaluate.decision_points(metrics.operating_points(predictions))
     assert decided["published", 0].threshold == 0.5
     assert decided["published_unscaled", 0].threshold == 0.5
-    assert decided["xray_cnn", 0].threshold == 0.8
+    assert decided["xray_cnn", 0] == metrics.operating_points(predictions)["xray_cnn", 0]
+    assert decided["xray_cnn", 0].chosen_on == "tune"
 
 
 def test_headline_and_difference_by_hand(predictions, config):
@@ -68,7 +69,7 @@ def test_headline_and_difference_by_hand(predictions, config):
     assert headline["published", "accuracy"] == 0.5
     assert headline["published", "specificity"] == 0
     assert headline["xray_cnn", "accuracy"] == 1
-    points = metrics.operating_points(predictions, 0.97)
+    points = metrics.operating_points(predictions)
     found = evaluate.differences(predictions, points, config).set_index("statistic")
     assert found.difference["accuracy"] == 0.5
     assert found.difference["specificity"] == 1
@@ -101,7 +102,7 @@ def test_a_change_that_spares_test_is_no_new_reading(predictions, config):
 
 
 def test_the_val_folder_by_hand(predictions):
-    points = evaluate.decision_points(metrics.operating_points(predictions, 0.97))
+    points = evaluate.decision_points(metrics.operating_points(predictions))
     table = evaluate.val_table(predictions, points, 0)
     assert table.label.tolist() == [0, 0, 1, 1]
     assert table.published_unscaled_decision.tolist() == [1, 0, 1, 1]

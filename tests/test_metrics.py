@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
@@ -111,29 +111,35 @@ def test_ppv_of_a_good_test_for_a_rare_disease_is_poor():
 # --- operating point ---
 
 
-def test_the_threshold_is_the_highest_that_keeps_the_sensitivity():
-    tune = table(
-        [1] * 10 + [0] * 3, [0.05, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.1, 0.2, 0.35], split="tune"
-    )
-    assert metrics.choose_operating_point(tune, 0.9).threshold == 0.15
-    assert metrics.choose_operating_point(tune, 0.91).threshold == 0.05
-    assert metrics.choose_operating_point(tune, 0.8).threshold == 0.3
+def test_the_threshold_parts_the_classes_midway_in_logits():
+    tune = table([0, 0, 0, 1, 1, 1], [0.05, 0.1, 0.2, 0.8, 0.9, 0.95], split="tune")
+    assert metrics.choose_operating_point(tune).threshold == pytest.approx(0.5)
 
 
-@settings(max_examples=40, deadline=None)
-@given(scored(), st.floats(0.5, 1))
-def test_a_chosen_threshold_keeps_its_promise_and_the_next_higher_does_not(world, least):
+def test_the_rarer_class_counts_as_much_as_the_other():
+    # at 0.25 one NORMAL of two is called ill; a threshold of 0.65 would spare it and miss two children of eight
+    tune = table([1] * 8 + [0] * 2, [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.1, 0.65], split="tune")
+    threshold = metrics.choose_operating_point(tune).threshold
+    assert 0.65 < threshold < 0.7  # (6/8 + 2/2) beats (8/8 + 1/2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored())
+def test_no_other_threshold_has_a_higher_balanced_accuracy(world):
     label, probability = world
-    threshold = metrics.choose_operating_point(table(label, probability, split="tune"), least).threshold
-    assert (probability[label == 1] >= threshold).mean() >= least - 1e-9
-    higher = probability[label == 1][probability[label == 1] > threshold]
-    if len(higher):
-        assert (probability[label == 1] >= higher.min()).mean() < least
+    assume(0 < label.sum() < len(label))
+
+    def balanced(threshold):
+        return metrics.at_threshold(label, probability, threshold)["balanced_accuracy"]
+
+    threshold = metrics.choose_operating_point(table(label, probability, split="tune")).threshold
+    assert balanced(threshold) >= max(map(balanced, np.unique(probability))) - 1e-12
 
 
-def test_without_pneumonia_there_is_no_threshold():
-    with pytest.raises(UserError, match="none of them PNEUMONIA"):
-        metrics.choose_operating_point(table([0, 0], [0.1, 0.2], split="tune"), 0.97)
+@pytest.mark.parametrize(("label", "name"), [(0, "PNEUMONIA"), (1, "NORMAL")])
+def test_without_a_class_there_is_no_threshold(label, name):
+    with pytest.raises(UserError, match=f"none of them {name}"):
+        metrics.choose_operating_point(table([label] * 2, [0.1, 0.2], split="tune"))
 
 
 # --- intervals ---
@@ -308,7 +314,7 @@ def test_the_ensemble_is_the_mean_probability_and_has_a_threshold_of_its_own(pre
     summary = metrics.summarise(predictions, dataclasses.replace(config, bootstrap_resamples=50))
     (point,) = summary["networks"]["xray_cnn_ensemble"]["operating_points"]
     tune = together[together.split == "tune"]
-    assert point["threshold"] == metrics.choose_operating_point(tune, config.min_sensitivity).threshold
+    assert point["threshold"] == metrics.choose_operating_point(tune).threshold
 
 
 def test_the_threshold_never_sees_test(predictions, config):

@@ -60,3 +60,28 @@ def test_images_of_a_batch_are_varied_each_in_its_own_way(config):
 def test_too_few_images_for_a_batch_give_none(labelled, config):
     images, labels = labelled
     assert not list(pipeline.batches(images[:5], labels[:5], dataclasses.replace(config, batch_size=8), 0, 1))
+
+
+def test_a_view_turns_scales_and_mirrors_about_the_middle():
+    spot = np.zeros((1, 33, 33, 1), np.float32)
+    spot[0, 16, 26] = 100  # ten pixels right of the middle
+    for degrees, scale, mirror, row, column in (
+        (0, 1, 1, 16, 26),
+        (0, 1, -1, 16, 6),
+        (90, 1, 1, 6, 16),
+        (0, 2, 1, 16, 21),
+    ):
+        seen = pipeline.view(tf.constant(spot), degrees, scale, mirror).numpy()[0, :, :, 0]
+        assert seen[row, column] == pytest.approx(100, abs=1)
+        assert seen.argmax() == row * 33 + column
+
+
+def test_the_views_leave_a_film_recognisable_and_are_all_different():
+    y, x = np.mgrid[:64, :64]
+    film = ((60 + x + 90 * ((x - 32) ** 2 + (y - 30) ** 2 < 200))[None, :, :, None]).astype(np.float32)
+    seen = [pipeline.view(tf.constant(film), *v).numpy()[0, 8:-8, 8:-8, 0] for v in pipeline.VIEWS]
+    for i, one in enumerate(seen):
+        mirrored = pipeline.VIEWS[i][2] == -1
+        straight = film[0, 8:-8, 8:-8, 0][:, ::-1] if mirrored else film[0, 8:-8, 8:-8, 0]
+        assert np.corrcoef(one.ravel(), straight.ravel())[0, 1] > 0.8
+        assert all(np.abs(one - other).mean() > 0.5 for other in seen[:i])

@@ -50,3 +50,9 @@ def test_unscaled_images_drive_the_sigmoid_to_its_ends(world, config, network):
     scaled = published.predict(network, index, config)
     unscaled = published.predict(network, index, config, scaled=False)
     assert np.abs(unscaled - 0.5).mean() > 5 * np.abs(scaled - 0.5).mean()
+
+
+def test_decoded_images_and_files_are_predicted_alike(world, config, network):
+    _, index, images = world
+    from_files = published.predict(network, index, config)
+    np.testing.assert_allclose(published.predict_arrays(network, images), from_files, atol=0.01)

@@ -48,6 +48,9 @@ def test_both_networks_leave_tables_and_models_and_are_not_trained_twice(world, 
     assert set(predictions.network) == {"published", "xray_cnn", "published_unscaled"}
     assert predictions.probability.between(0, 1).all()
     assert {p.name for p in config.models.iterdir()} == {"published_seed0.keras", "xray_cnn_seed0.keras"}
+    predict = train.predictors(config)["xray_cnn", 0]
+    own = predictions[predictions.network == "xray_cnn"].probability
+    np.testing.assert_array_equal(predict(images), own)
     said = []
     train.train_all(index, images, config, said.append)
     assert all("already trained" in line for line in said)
@@ -77,7 +80,7 @@ def test_the_name_of_a_training_changes_with_what_it_depends_on(world, config):
 
 def test_the_name_of_a_training_ignores_where_it_runs_and_how_it_is_judged(world, config):
     _, index, _ = world
-    moved = dataclasses.replace(config, build=config.build / "b", bootstrap_resamples=7, min_sensitivity=0.5)
+    moved = dataclasses.replace(config, build=config.build / "b", bootstrap_resamples=7)
     assert train.fingerprint("xray_cnn", 0, index, moved) == train.fingerprint("xray_cnn", 0, index, config)
 
 
@@ -91,3 +94,13 @@ def test_a_loss_that_is_not_finite_is_said_and_leaves_no_result(world, config):
     with pytest.raises(UserError, match="loss is nan"):
         train.train_one("xray_cnn", 0, index, images, dataclasses.replace(config, learning_rate=float("nan")), quiet)
     assert not list(config.build.glob("trained/*/done.json"))
+
+
+def test_a_prediction_averages_its_views(world, config):
+    _, index, images = world
+    training = train.train_one("xray_cnn", 0, index, images, config, quiet)
+    network = train.keras.models.load_model(training.model)
+    each = [train.predict(network, images[:5], [v]) for v in train.pipeline.VIEWS]
+    mean = np.mean([np.log(p / (1 - p)) for p in each], axis=0)
+    np.testing.assert_allclose(train.predict(network, images[:5]), 1 / (1 + np.exp(-mean)), rtol=1e-6)
+    assert training.model.stat().st_size < 1.2 * 4 * network.count_params() + 100_000  # no optimizer's moments inside

@@ -33,7 +33,6 @@ class Config:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
-    min_sensitivity: float = 0.97  # operating point: the highest threshold that keeps this on tune
 
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000

@@ -89,7 +89,7 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     predictions: all splits, baselines included. Columns: network, statistic, mean, sd, lower, upper, difference,
     difference_lower, difference_upper (of the study's CNN minus this one, 95 % interval over patients).
     """
-    points = metrics.operating_points(predictions, config.min_sensitivity)
+    points = metrics.operating_points(predictions)
     test = predictions[predictions.split == "test"]
     own, own_points = test[test.network == metrics.OWN], _of(points, metrics.OWN)
     rows = []

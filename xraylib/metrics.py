@@ -43,27 +43,35 @@ class OperatingPoint:
 HALF = OperatingPoint(0.5, "fixed at 0.5", "nothing")
 
 
-def choose_operating_point(tune: pd.DataFrame, min_sensitivity: float) -> OperatingPoint:
-    """The highest threshold whose sensitivity on `tune` is at least min_sensitivity.
+def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
+    """The threshold with the highest balanced accuracy on `tune`, so that missing and alarming count alike.
 
-    tune: predictions of one network and seed. Raises UserError if tune holds no PNEUMONIA.
+    It lies midway, in logits, between the two probabilities that it parts; of equal thresholds, the lowest. Balanced
+    accuracy does not depend on how common pneumonia is in tune. tune: predictions of one network and seed. Raises
+    UserError if tune lacks a class.
     """
-    positives = np.sort(tune.probability[tune.label == 1].to_numpy(np.float64))[::-1]
-    if len(positives) == 0:
-        raise UserError(
-            f"predictions: {len(tune)} tune images, none of them PNEUMONIA; wanted at least one to choose a threshold. "
-            "Use more images."
-        )
-    needed = int(np.ceil(min_sensitivity * len(positives) - 1e-9))  # 1e-9: 0.29 * 100 is 28.999...
-    threshold = float(positives[max(needed, 1) - 1])
-    return OperatingPoint(threshold, f"highest threshold with sensitivity >= {min_sensitivity:g}", "tune")
+    label, probability = _checked(tune.label, tune.probability)
+    for wanted, name in enumerate(("NORMAL", "PNEUMONIA")):
+        if not (label == wanted).any():
+            raise UserError(
+                f"predictions: {len(tune)} tune images, none of them {name}; wanted at least one of each class to "
+                "choose a threshold. Use more images."
+            )
+    values = np.unique(probability)
+    sensitivity = 1 - np.searchsorted(np.sort(probability[label == 1]), values) / np.sum(label == 1)
+    specificity = np.searchsorted(np.sort(probability[label == 0]), values) / np.sum(label == 0)
+    best = int(np.argmax(np.round(sensitivity + specificity, 12)))  # rounded, so that equal sums are equal
+    below = values[max(best - 1, 0)]
+    threshold = float(_sigmoid((logit(below) + logit(values[best])) / 2))
+    threshold = min(max(threshold, np.nextafter(below, 1)), values[best]) if best else values[0]  # ends of the scale
+    return OperatingPoint(float(threshold), "highest balanced accuracy", "tune")
 
 
-def operating_points(predictions: pd.DataFrame, min_sensitivity: float) -> dict[tuple[str, int], OperatingPoint]:
+def operating_points(predictions: pd.DataFrame) -> dict[tuple[str, int], OperatingPoint]:
     """(network, seed) -> its operating point, chosen on that seed's own tune predictions."""
     tune = predictions[predictions.split == "tune"]
     return {
-        (str(network), int(seed)): choose_operating_point(table, min_sensitivity)
+        (str(network), int(seed)): choose_operating_point(table)
         for (network, seed), table in tune.groupby(["network", "seed"], sort=True)
     }
 
@@ -439,7 +447,7 @@ def net_benefit(label, probability, thresholds) -> pd.DataFrame:
 def summarise(predictions: pd.DataFrame, config: Config) -> dict:
     """Everything that results/metrics.json holds, ready for JSON (None where a value is undefined).
 
-    {"kind", "profile", "min_sensitivity", "resamples", "level",
+    {"kind", "profile", "resamples", "level",
      "networks": {network: {"seeds", "operating_points": [{"seed", "threshold", "rule", "chosen_on"}],
                             split: {"n_images", "n_patients", "prevalence", "confusion": [{"seed", "tn", ...}],
                                     "chosen": block, "half": block, "delong": [...]}}},
@@ -452,12 +460,11 @@ def summarise(predictions: pd.DataFrame, config: Config) -> dict:
     predictions = check(predictions)
     if (predictions.network == OWN).any():
         predictions = pd.concat([predictions, ensemble(predictions)], ignore_index=True)
-    points = operating_points(predictions, config.min_sensitivity)
+    points = operating_points(predictions)
     networks = sorted({network for network, _ in points})
     summary = {
         "kind": config.kind,
         "profile": config.profile,
-        "min_sensitivity": config.min_sensitivity,
         "resamples": config.bootstrap_resamples,
         "level": LEVEL,
         "networks": {},

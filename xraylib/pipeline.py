@@ -63,15 +63,22 @@ class _Draws:
 
 def _vary_pose(images: tf.Tensor, draws: _Draws) -> tf.Tensor:
     """Rotation, scale, aspect ratio, mirror image and shift, in one projective warp."""
-    size = images.shape[1]
     angle = draws.uniform(-12, 12) * (math.pi / 180)
     scale, aspect = tf.exp(draws.uniform(-0.15, 0.15)), tf.exp(draws.uniform(-0.15, 0.15))
     mirror = tf.where(draws.uniform(0, 1) < 0.5, -1.0, 1.0)
+    return _warp(images, angle, scale, aspect, mirror, draws.uniform(-0.08, 0.08), draws.uniform(-0.08, 0.08))
+
+
+def _warp(images: tf.Tensor, angle, scale, aspect, mirror, across, down) -> tf.Tensor:
+    """Turn (radians), scale, stretch, mirror (-1) and shift (shares of the side): numbers, or float32 (batch,)."""
+    size, n = images.shape[1], tf.shape(images)[:1]
+    angle, scale, aspect, mirror, across, down = (
+        tf.broadcast_to(tf.cast(part, tf.float32), n) for part in (angle, scale, aspect, mirror, across, down)
+    )
     a, b = tf.cos(angle) * scale * aspect * mirror, -tf.sin(angle) * scale
     c, d = tf.sin(angle) * scale * mirror, tf.cos(angle) * scale / aspect
     centre, zero = (size - 1) / 2, tf.zeros_like(a)
-    across = centre * (1 - a - b) + draws.uniform(-0.08, 0.08) * size
-    down = centre * (1 - c - d) + draws.uniform(-0.08, 0.08) * size
+    across, down = centre * (1 - a - b) + across * size, centre * (1 - c - d) + down * size
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.stack([a, b, across, c, d, down, zero, zero], axis=1),
@@ -82,15 +89,24 @@ def _vary_pose(images: tf.Tensor, draws: _Draws) -> tf.Tensor:
     )
 
 
+# Degrees, scale and mirror image of the views that a prediction averages. The image as it is stands not among them: all
+# training images were warped, which softens them, so that an unwarped film is crisper than any that the network knows.
+VIEWS = ((5, 0.97, 1), (-5, 1.03, 1), (5, 1.03, -1), (-5, 0.97, -1))
+
+
+def view(images: tf.Tensor, degrees: float, scale: float, mirror: int) -> tf.Tensor:
+    """The images a little turned and scaled, mirrored where mirror is -1: float32 (n, size, size, 1) -> the same."""
+    return _warp(images, degrees * math.pi / 180, scale, 1.0, mirror, 0.0, 0.0)
+
+
 def _vary_film(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Sharpness, shading, tone, contrast, exposure and noise: [0, 1] -> [0, 1]."""
-    x = x + draws.per_image(-1.4, 1.4) * (_blur(x) - x)  # from sharpened to blurred
+    """Sharpness, shading, gamma, contrast, exposure and noise: [0, 1] -> [0, 1]."""
+    x = x + draws.per_image(-0.7, 0.7) * (_blur(x) - x)  # from sharpened to blurred
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
-    x = x * (1 + draws.per_image(-0.3, 0.3) * slope[:, None, None] + draws.per_image(-0.3, 0.3) * slope[:, None])
-    x = _tone_curve(tf.clip_by_value(x, 0, 1), draws)
-    x = tf.pow(x, tf.exp(draws.per_image(-0.4, 0.4)))
+    x = x * (1 + draws.per_image(-0.15, 0.15) * slope[:, None, None] + draws.per_image(-0.15, 0.15) * slope[:, None])
+    x = tf.pow(tf.clip_by_value(x, 0, 1), tf.exp(draws.per_image(-0.4, 0.4)))
     x = (x - 0.5) * tf.exp(draws.per_image(-0.3, 0.3)) + 0.5 + draws.per_image(-0.15, 0.15)
-    return tf.clip_by_value(x + draws.per_image(0, 0.09) * draws.noise(tf.shape(x)), 0, 1)
+    return tf.clip_by_value(x + draws.per_image(0, 0.04) * draws.noise(tf.shape(x)), 0, 1)
 
 
 def _blur(x: tf.Tensor) -> tf.Tensor:
@@ -98,13 +114,3 @@ def _blur(x: tf.Tensor) -> tf.Tensor:
     row = tf.constant([1.0, 2.0, 1.0]) / 4
     kernel = (row[:, None] * row)[:, :, None, None]
     return tf.nn.conv2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC"), kernel, 1, "VALID")
-
-
-def _tone_curve(x: tf.Tensor, draws: _Draws, knots: int = 8, strength: float = 0.8) -> tf.Tensor:
-    """A random increasing curve for each image, straight between its knots: [0, 1] -> [0, 1]."""
-    steps = tf.exp(strength * draws.noise((draws.n, knots)))
-    curve = tf.pad(tf.cumsum(steps, axis=1) / tf.reduce_sum(steps, axis=1, keepdims=True), [[0, 0], [1, 0]])
-    position = tf.reshape(x, (draws.n, -1)) * knots
-    left = tf.minimum(tf.cast(position, tf.int32), knots - 1)
-    low, high = tf.gather(curve, left, batch_dims=1), tf.gather(curve, left + 1, batch_dims=1)
-    return tf.reshape(low + (high - low) * (position - tf.cast(left, tf.float32)), tf.shape(x))

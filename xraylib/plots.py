@@ -418,7 +418,9 @@ def _n_of(index: pd.DataFrame, split: str) -> str:
     return f"{(index.split == split).sum():,}"
 
 
-def reliability_diagram(table: pd.DataFrame, ax: Axes, bins: int = metrics.BINS, kind: str = "") -> Axes:
+def reliability_diagram(
+    table: pd.DataFrame, ax: Axes, bins: int = metrics.BINS, kind: str = "", what: str = "Reliability"
+) -> Axes:
     """Share of PNEUMONIA among images of like probability, all seeds of a network together, with Wilson's intervals."""
     for network, seeds in _networks(table, "reliability_diagram"):
         colour, dash, marker, name = NETWORKS[network]
@@ -437,7 +439,7 @@ def reliability_diagram(table: pd.DataFrame, ax: Axes, bins: int = metrics.BINS,
     ax.set(xlabel="mean predicted probability", ylabel="observed share of pneumonia")
     ax.grid()
     ax.legend(loc="upper left")
-    return _title(ax, "Reliability", table, kind)
+    return _title(ax, what, table, kind)
 
 
 def decision_curve(table: pd.DataFrame, ax: Axes, thresholds=None, kind: str = "") -> Axes:
@@ -490,7 +492,7 @@ def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes
     ax.set_xlim(102, 100 * table.coverage.min() - 2)
     ax.grid(axis="y")
     ax.set(xlabel="images decided (%), the surest first", ylabel="accuracy, mean and SD over seeds")
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     ax.set_title(_with_kind(f"Abstaining, test split (n = {n:,})", kind))
     return ax
 

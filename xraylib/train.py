@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
 
 from xraylib import backend, model, pipeline, published
-from xraylib.backend import keras
+from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, whole, write_json, write_table
 
@@ -25,7 +26,7 @@ Say = Callable[[str], None]
 _IMAGE = ["path", "folder", "split", "label", "subtype", "patient"]  # what a prediction says of its image
 
 # Settings that no weight depends on: other seeds, and how results are judged.
-_NOT_TRAINING = {"profile", "phantoms", "seeds", "min_sensitivity", "bootstrap_resamples"}
+_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say 
         for seed in config.seeds:
             trainings.append(train_one(network, seed, index, images, config, say))
     for training in trainings:
-        with whole(config.models / f"{training.network}_seed{training.seed}.keras") as temporary:
+        with whole(_model_path(training.network, training.seed, config)) as temporary:
             shutil.copyfile(training.model, temporary)
     write_table(pd.concat([t.history for t in trainings], ignore_index=True), config.results / "history.csv")
     write_table(pd.concat([t.predictions for t in trainings], ignore_index=True), config.results / "predictions.csv")
@@ -90,7 +91,7 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     run = _train_published if network == "published" else _train_own
     trained, history, predictions = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
     with whole(training.model) as temporary:
-        trained.save(temporary, include_optimizer=False)
+        _without_optimizer(trained).save(temporary)
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
     predictions = pd.concat(
@@ -151,7 +152,7 @@ def _train_own(seed, index, images, config, folder, say):
         logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
         if not np.isfinite(logs["loss"][-1]):
             raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
-        tune = predict(network, tune_images)
+        tune = predict(network, tune_images, pipeline.VIEWS[:1])  # one view is enough for a learning curve
         rows.append(_history_row(epoch, logs, labels[is_tune], tune, time.monotonic() - started))
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
@@ -222,10 +223,35 @@ def _resume(folder: Path) -> tuple[keras.Model, pd.DataFrame] | None:
     return keras.models.load_model(checkpoints[-1]), pd.read_csv(checkpoints[-1].with_suffix(".csv"))
 
 
-def predict(network: keras.Model, images: np.ndarray, chunk: int = 4096) -> np.ndarray:
-    """Probability of PNEUMONIA, float64 (n,), of uint8 (n, size, size) images, by a network that gives logits."""
-    logits = [
-        network.predict(images[i : i + chunk, ..., None], batch_size=256, verbose=0)[:, 0]
-        for i in range(0, len(images), chunk)  # a memory-mapped array is read a chunk at a time
-    ]
-    return 1 / (1 + np.exp(-np.concatenate(logits).astype(np.float64)))
+def predict(network: keras.Model, images: np.ndarray, views=pipeline.VIEWS, chunk: int = 1024) -> np.ndarray:
+    """Probability of PNEUMONIA, float64 (n,), of uint8 (n, size, size) images, by a network that gives logits.
+
+    The logit is the mean over `views` of each image (pipeline.VIEWS).
+    """
+    logits = []
+    for i in range(0, len(images), chunk):  # a memory-mapped array is read a chunk at a time
+        part = tf.cast(images[i : i + chunk, ..., None], tf.float32)
+        seen = [network.predict(pipeline.view(part, *v), batch_size=256, verbose=0)[:, 0] for v in views]
+        logits.append(np.mean(seen, axis=0, dtype=np.float64))
+    return 1 / (1 + np.exp(-np.concatenate(logits)))
+
+
+def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
+    """(network, seed) -> the trained network of config.models as a function of uint8 (n, size, size) images to (n,)."""
+    apply = {"published": published.predict_arrays, "xray_cnn": predict}
+    return {
+        (network, seed): partial(apply[network], keras.models.load_model(_model_path(network, seed, config)))
+        for network in NETWORKS
+        for seed in config.seeds
+    }
+
+
+def _model_path(network: str, seed: int, config: Config) -> Path:
+    return config.models / f"{network}_seed{seed}.keras"
+
+
+def _without_optimizer(network: keras.Model) -> keras.Model:
+    """The same network as it predicts: the optimizer's moments would make its file three times as large."""
+    bare = keras.Sequential.from_config(network.get_config())
+    bare.set_weights(network.get_weights())
+    return bare
