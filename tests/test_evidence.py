@@ -145,3 +145,34 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
     assert table["brighter", 2, "specificity"] == 0  # 80 + 50 lies above 110
     assert table["darker", 2, "sensitivity"] == 0
     assert table["inverted", 1, "auroc"] == 0
+
+
+def test_what_wrong_films_have_in_common_is_told_beside_the_others():
+    grey = pd.DataFrame({"mean grey": [100, 100, 100, 140, 90, 150, 90, 90]}, index=[row[0] for row in ROWS])
+    table = evidence.errors_in_common(predictions(ROWS), grey, POINTS).set_index(["label", "decided"])
+    assert table.images.to_dict() == {
+        ("NORMAL", "rightly"): 3,
+        ("NORMAL", "wrongly"): 1,
+        ("PNEUMONIA", "rightly"): 3,
+        ("PNEUMONIA", "wrongly"): 1,
+    }
+    assert table.loc[("PNEUMONIA", "wrongly"), "share_virus"] == 1
+    assert table.loc[("NORMAL", "wrongly"), "mean grey"] == 150
+    assert table.loc[("NORMAL", "rightly"), "mean grey"] == 90
+
+
+def test_the_table_of_statistics_holds_both_intervals_of_auroc(quick):
+    rng = np.random.default_rng(0)
+    probability = np.clip(rng.normal(0.4 + 0.2 * (np.arange(200) % 2), 0.2), 0, 1)
+    parts = [
+        predictions([(f"{split}{i}", i % 2, "", p) for i, p in enumerate(probability)], split=split)
+        for split in ("tune", "test")
+    ]
+    both = pd.concat(parts, ignore_index=True)
+    summary = metrics.summarise(both, dataclasses.replace(quick, bootstrap_resamples=500))
+    table = evidence.statistics_table(summary, "xray_cnn").set_index("statistic")
+    bootstrap, delong = table.loc["auroc"], table.loc["auroc, DeLong"]
+    assert bootstrap["mean"] == pytest.approx(delong["mean"], abs=1e-12)
+    assert bootstrap.lower == pytest.approx(delong.lower, abs=0.02)
+    assert bootstrap.upper == pytest.approx(delong.upper, abs=0.02)
+    assert {"mcc", "ppv_at_0.05", "npv_at_0.20", "average_precision"} < set(table.index)

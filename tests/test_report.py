@@ -1,5 +1,6 @@
 """The README's tables say what results/ says."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import sys
 import pandas as pd
 import pytest
 
-from xraylib import report
+from xraylib import evaluate, evidence, metrics, report
+from xraylib.config import load_config
 
 README = report.REPOSITORY / "README.md"
 
@@ -58,3 +60,45 @@ def test_metrics_follow_from_the_predictions():
                 assert block["specificity"]["per_seed"][i] == pytest.approx(
                     1 - called[part.label == 0].mean(), abs=1e-12
                 )
+
+
+def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exists():
+    table = pd.read_csv(report.RESULTS / "reporting.csv")
+    assert len(table) >= 20
+    assert set(table.answered) <= {"yes", "in part", "no"}
+    missing = [place for place in table.place if not (report.REPOSITORY / place).exists()]
+    assert not missing
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The published run's tables and settings."""
+    config = dataclasses.replace(load_config("sample"), bootstrap_resamples=load_config("demo").bootstrap_resamples)
+    index = pd.read_csv(report.RESULTS / "index.csv", dtype={"patient_number": str}, keep_default_na=False)
+    predictions = pd.read_csv(report.RESULTS / "predictions.csv")
+    baselines = pd.read_csv(report.RESULTS / "baselines.csv")
+    return config, index, predictions, baselines
+
+
+def test_every_table_of_notebook_three_follows_from_the_predictions(published):
+    config, index, predictions, baselines = published
+    points = metrics.operating_points(predictions)
+    test = predictions[predictions.split == "test"]
+    own = test[test.network == "xray_cnn"]
+    calibrated = evidence.recalibrated(predictions, "xray_cnn")
+    calibrated = calibrated[calibrated.split == "test"]
+    learned = index.label[index.split == "tune"].mean()
+    both = test[test.network.isin(["published", "xray_cnn"])]
+    derived = {
+        "subgroups": evidence.subgroups(own, points, config),
+        "sensitivity_analyses": evidence.sensitivity_analyses(own, index, points, config),
+        "calibration": evidence.calibration(own, calibrated),
+        "prior_shift": evidence.prior_shift(calibrated, learned),
+        "risk_coverage": evidence.risk_coverage(both, evaluate.decision_points(points)),
+        "worst_errors": evidence.worst_errors(own, points),
+        "differences": evaluate.differences(predictions, points, config),
+        "against_baselines": evidence.against_baselines(pd.concat([predictions, baselines]), config),
+    }
+    for name, table in derived.items():
+        stored = pd.read_csv(report.RESULTS / f"{name}.csv")
+        pd.testing.assert_frame_equal(table.reset_index(drop=True), stored, rtol=1e-9, check_dtype=False)

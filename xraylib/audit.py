@@ -226,7 +226,7 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     one row per class, "told apart (AUROC)", whose value in `test` is the AUROC of a classifier of 8 x 8 thumbnails that
     tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
     """
-    grey = _grey_statistics(images)
+    grey = grey_statistics(images)
     thumbnails = _thumbnails(images)
     rows = []
     for label, name in enumerate(("NORMAL", "PNEUMONIA")):
@@ -243,7 +243,7 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _grey_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
+def grey_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """Per image, in grey levels (0 to 255): mean, contrast (SD) and sharpness (mean step between neighbours)."""
     means, contrasts, steps = [], [], []
     for part in _parts(images):

@@ -111,6 +111,23 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def statistics_table(summary: Mapping, network: str) -> pd.DataFrame:
+    """Every statistic of one network on test where it was asked to decide: statistic, mean, sd, lower, upper.
+
+    The last rows are DeLong's interval of AUROC, mean over seeds, to be set beside the bootstrap's.
+    """
+    test = summary["networks"][network]["test"]
+    rows = [
+        {"statistic": name} | {key: block[key] for key in ("mean", "sd", "lower", "upper")}
+        for name, block in test["chosen"].items()
+    ]
+    of_seeds = pd.DataFrame(test["delong"])[["auroc", "lower", "upper"]].mean()
+    rows.append(
+        {"statistic": "auroc, DeLong", "mean": of_seeds.auroc, "lower": of_seeds.lower, "upper": of_seeds.upper}
+    )
+    return pd.DataFrame(rows).astype({"sd": np.float64})
+
+
 # --- calibration ---
 
 
@@ -196,6 +213,23 @@ def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFra
     alarms = images[images.label == 0].sort_values(["seeds_wrong", "probability"], ascending=[False, False]).head(n)
     listed = pd.concat([missed.assign(error="false negative"), alarms.assign(error="false positive")])
     return listed[["error", "path", "subtype", "probability", "seeds_wrong"]].reset_index(drop=True)
+
+
+def errors_in_common(table: pd.DataFrame, grey: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """Films that at least half of the seeds decide wrongly, against the others of their class.
+
+    table: predictions of one network, all seeds; grey: indexed by path, a column per grey-level statistic
+    (audit.grey_statistics). Columns: label, decided (rightly, wrongly), images, share_virus, and the means of grey.
+    """
+    network = table.network.iloc[0]
+    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
+    wrong = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
+    images = wrong.groupby(["path", "label", "subtype"]).wrong.mean().reset_index().join(grey, on="path")
+    images["decided"] = np.where(images.wrong >= 0.5, "wrongly", "rightly")
+    images["label"] = images.label.map({0: "NORMAL", 1: "PNEUMONIA"})
+    groups = images.assign(share_virus=images.subtype == "virus").groupby(["label", "decided"])
+    means = groups[["share_virus", *grey.columns]].mean()
+    return groups.size().rename("images").to_frame().join(means).reset_index()
 
 
 # --- robustness ---
