@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lint unit notebooks data clean publish lock FORCE
+.PHONY: help reproduce predict test lint unit notebooks data clean publish lock FORCE
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)
@@ -17,7 +17,7 @@ ifeq ($(strip $(DATA)),)
 endif
 PROFILE := $(if $(strip $(DATA)),full,demo)
 PHANTOMS := build/phantoms/chest_xray
-IMAGES := $(if $(strip $(DATA)),$(DATA),$(PHANTOMS))
+FILMS := $(if $(strip $(DATA)),$(DATA),$(PHANTOMS))
 RESULTS := $(if $(filter full,$(PROFILE)),results,results/demo)
 PLOTS := $(if $(filter full,$(PROFILE)),Plot,Plot/demo)
 B := build/$(PROFILE)
@@ -34,13 +34,14 @@ RUN := XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.execute
 help:  ## this list
 	@echo "make reproduce            the whole study; on synthetic phantoms when no images are at hand"
 	@echo "make test                 every test: lint, unit tests, and the notebooks on a sample of the images"
+	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
 	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"
 	@echo "make lock                 pin the newest versions that pyproject.toml allows"
 	@echo "make clean                remove build/ (decoded images, trainings, executed notebooks)"
 	@echo
 	@echo "DATA=folder               use this chest_xray folder (else XRAY_DATA, else data/chest_xray, else phantoms)"
-	@echo "Now: profile $(PROFILE), images from $(IMAGES), tables to $(RESULTS)/, figures to $(PLOTS)/"
+	@echo "Now: profile $(PROFILE), images from $(FILMS), tables to $(RESULTS)/, figures to $(PLOTS)/"
 
 # --- set-up ---
 
@@ -69,9 +70,9 @@ $(PHANTOMS)/PHANTOMS.txt: xraylib/phantom.py | $(INSTALLED)
 
 # The list of files, with sizes and times: newer only when the images are others.
 $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
-	@[ -d "$(IMAGES)" ] || { echo "$(IMAGES): no such folder. Wanted a chest_xray folder with train/, val/ and test/."; \
+	@[ -d "$(FILMS)" ] || { echo "$(FILMS): no such folder. Wanted a chest_xray folder with train/, val/ and test/."; \
 	  echo "Get the images with: make data. Or name the folder: make reproduce DATA=folder. Or leave DATA out to use phantoms."; exit 1; }
-	@mkdir -p $(B) && { echo "$(IMAGES)"; ls -lLnR "$(IMAGES)"; } > $@.new
+	@mkdir -p $(B) && { echo "$(FILMS)"; ls -lLnR "$(FILMS)"; } > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # --- the study ---
@@ -97,7 +98,11 @@ $(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions
 STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb
 
 reproduce: $(STUDY)  ## the whole study
-	@echo "Done, $(PROFILE) profile, images from $(IMAGES): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
+	@echo "Done, $(PROFILE) profile, images from $(FILMS): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
+
+predict: $(INSTALLED)
+	@[ -n "$(IMAGES)" ] || { echo "Which images? make predict IMAGES=file-or-folder"; exit 1; }
+	@$(PY) -m xraylib.predict "$(IMAGES)"
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them

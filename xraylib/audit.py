@@ -23,7 +23,7 @@ SPLITS = ("train", "tune", "val", "test")
 HASH_SIDE = 32  # difference hash of 32 x 32 = 1,024 bits
 
 # Bits of 1,024. Copies of 300 real films, at 0.7 of the size, JPEG quality 50 and 0.9 of the contrast, differ from them
-# in 32 bits (median; 64 for the worst in a hundred), films of two patients in at least 168 (median 380).
+# in 32 bits (median; 59 for the worst in a hundred), films of two patients in at least 171 (median 380).
 NEAR = 64
 THUMBNAIL = 8  # pixels a side
 BORDER = 1 / 16  # of the side: collimator, markers and film edge, hardly any lung

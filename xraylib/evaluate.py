@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from xraylib import metrics
 from xraylib.config import Config
-from xraylib.files import UserError, write_table
+from xraylib.files import UserError, write_json, write_table
 
 HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "balanced_accuracy")
 
@@ -148,6 +148,27 @@ def record_reading(summary: dict, predictions: pd.DataFrame, config: Config) -> 
         ledger = pd.concat([ledger, pd.DataFrame([reading])], ignore_index=True)
         write_table(ledger, path)
     return ledger
+
+
+def decision_file(predictions: pd.DataFrame, config: Config) -> dict:
+    """What xraylib.predict needs besides the networks, written to config.models/decision.json.
+
+    image_size; threshold of the ensemble (chosen on tune); slope and intercept of its recalibration (fitted on tune);
+    sha256 of each network's file.
+    """
+    together = metrics.ensemble(predictions)
+    tune = together[together.split == "tune"]
+    fitted = metrics.recalibrate(tune.label, tune.probability)
+    files = [config.models / f"{metrics.OWN}_seed{seed}.keras" for seed in config.seeds]
+    decision = {
+        "image_size": config.image_size,
+        "threshold": metrics.choose_operating_point(tune).threshold,
+        "slope": fitted.slope,
+        "intercept": fitted.intercept,
+        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+    }
+    write_json(decision, config.models / "decision.json")
+    return decision
 
 
 def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataFrame:
