@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -102,3 +103,20 @@ def test_every_table_of_notebook_three_follows_from_the_predictions(published):
     for name, table in derived.items():
         stored = pd.read_csv(report.RESULTS / f"{name}.csv")
         pd.testing.assert_frame_equal(table.reset_index(drop=True), stored, rtol=1e-9, check_dtype=False)
+
+
+def test_every_figure_has_a_caption_and_every_caption_a_figure():
+    atlas = (report.REPOSITORY / "Plot" / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([\w/]+\.png)\)", atlas))
+    there = {path.name for path in (report.REPOSITORY / "Plot").glob("*.png")}
+    shown = {f"demo/{path.name}" for path in (report.REPOSITORY / "Plot" / "demo").glob("*.png")}
+    captioned = {name for name in linked if "/" not in name}
+    patients = {"normal.png", "pneumonia.png"} | {name for name in there if name.endswith("_images.png")}
+    assert captioned == there - patients
+    assert linked - captioned <= shown
+    assert shown == {f"demo/{name}" for name in captioned} | (linked - captioned)
+
+
+def test_figures_are_light():
+    for path in (report.REPOSITORY / "Plot").rglob("*.png"):
+        assert path.stat().st_size <= 200_000, path.name

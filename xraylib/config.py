@@ -29,7 +29,7 @@ class Config:
 
     image_size: int = 96  # pixels a side, grey; 64 and 128 did no better on the judges, 128 took twice as long
     batch_size: int = 64
-    epochs: int = 18
+    epochs: int = 28
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
