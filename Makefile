@@ -114,7 +114,7 @@ predict: $(INSTALLED)
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them
-	$(PY) -m cogapp -P -r README.md
+	$(PY) -m cogapp -P -r README.md MODEL_CARD.md DATASHEET.md
 
 # --- tests ---
 

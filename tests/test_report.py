@@ -12,13 +12,12 @@ import pytest
 from xraylib import evaluate, evidence, metrics, report
 from xraylib.config import load_config
 
-README = report.REPOSITORY / "README.md"
 
-
-def test_the_readme_is_current():
-    # cog runs the README's snippets and compares what they print with what stands there
+@pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md", "DATASHEET.md"])
+def test_pages_are_current(page):
+    # cog runs the page's snippets and compares what they print with what stands there
     checked = subprocess.run(
-        [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", str(README)],
+        [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", str(report.REPOSITORY / page)],
         cwd=report.REPOSITORY,
         text=True,
         capture_output=True,

@@ -55,3 +55,33 @@ def timing() -> str:
         f"seed for the study's CNN, {mean['published']:.0f} s for the published experiment (250 s on its author's "
         f"machine)."
     )
+
+
+def subgroups() -> str:
+    """Sensitivity and specificity by subgroup, with intervals and n."""
+    lines = ["| part of test | images | statistic | mean over seeds (95 % interval) |", "|---|---|---|---|"]
+    for row in pd.read_csv(RESULTS / "subgroups.csv").itertuples():
+        value = f"{row.mean:.3f} ({row.lower:.3f}-{row.upper:.3f})"
+        lines.append(f"| {row.part} | {row.images} | {row.statistic} | {value} |")
+    return "\n".join(lines)
+
+
+def calibration() -> str:
+    """Brier score and expected calibration error before and after recalibration."""
+    table = pd.read_csv(RESULTS / "calibration.csv").set_index(["recalibration", "statistic"])
+    lines = ["| recalibration | Brier score | expected calibration error |", "|---|---|---|"]
+    for name in ("before", "after"):
+        rows = [table.loc[(name, statistic)] for statistic in ("brier", "expected_calibration_error")]
+        lines.append(f"| {name} | " + " | ".join(f"{row['mean']:.3f} ± {row.sd:.3f}" for row in rows) + " |")
+    return "\n".join(lines)
+
+
+def counts() -> str:
+    """Images and patients by split and subtype."""
+    index = pd.read_csv(RESULTS / "index.csv", keep_default_na=False)
+    table = index.groupby(["split", "subtype"]).agg(images=("path", "size"), patients=("patient", "nunique"))
+    lines = ["| split | subtype | images | patients |", "|---|---|---|---|"]
+    for split in ("train", "tune", "val", "test"):
+        for subtype, row in table.loc[split].iterrows():
+            lines.append(f"| {split} | {subtype} | {row.images:,} | {row.patients:,} |")
+    return "\n".join(lines)

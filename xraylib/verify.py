@@ -53,7 +53,7 @@ def _verdict(was: dict, now: dict, tolerance: float) -> str:
 
 
 def main() -> int:
-    """Command line: python -m xraylib.verify; status 1 where a result differs, 0 where all agree or the images do not."""
+    """Command line: python -m xraylib.verify; status 1 where a result differs, else 0 (also for other images)."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     try:
         config = load_config()
