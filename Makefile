@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce verify predict test lint unit notebooks data clean publish lock FORCE
+.PHONY: help reproduce verify predict bench test lint unit notebooks data clean publish lock FORCE
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)
@@ -36,6 +36,7 @@ help:  ## this list
 	@echo "make test                 every test: lint, unit tests, and the notebooks on a sample of the images"
 	@echo "make verify               compare the last run's results with those in git; fails on a difference"
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
+	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
 	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
 	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"
 	@echo "make lock                 pin the newest versions that pyproject.toml allows"
@@ -111,6 +112,10 @@ reproduce: $(STUDY) $(B)/verified.txt  ## the whole study
 predict: $(INSTALLED)
 	@[ -n "$(IMAGES)" ] || { echo "Which images? make predict IMAGES=file-or-folder"; exit 1; }
 	@$(PY) -m xraylib.predict "$(IMAGES)"
+
+bench: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+	@$(PY) -m pip install --disable-pip-version-check --quiet torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.bench
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them

@@ -1,0 +1,54 @@
+"""A ratio says how many times faster ours is, and what is timed does the work."""
+
+import json
+import time
+
+import pandas as pd
+import pytest
+
+from xraylib import bench
+
+
+def test_a_pair_is_a_ratio_of_rates():
+    row = bench.pair("sleeping", "naps/s", 1, lambda: time.sleep(0.01), lambda: time.sleep(0.05))
+    assert row["ratio"] == pytest.approx(row["ours"] / row["other"])
+    assert row["ratio"] > 1
+    assert row["ours"] < 1 / 0.01
+
+
+def test_decoding_is_timed_on_the_files_given(world, config):
+    files = sorted((world[0] / "test" / "NORMAL").iterdir())
+    rows = bench.bench_decoding(files, config)
+    assert [row["unit"] for row in rows] == ["images/s"] * 2
+    assert all(row["ours"] > 0 and row["other"] > 0 for row in rows)
+
+
+def test_the_pipelines_see_the_same_files(world, config):
+    files = sorted((world[0] / "train").rglob("*.jpeg"))
+    row = bench.bench_pipeline(files, config)
+    assert row["ratio"] > 0
+
+
+def test_time_to_the_published_auroc_is_the_share_of_epochs_until_it_is_reached(config):
+    config.results.mkdir()
+    epochs = pd.DataFrame(
+        {"network": "xray_cnn", "seed": 0, "epoch": [1, 2, 3, 4], "tune_auroc": [0.6, 0.9, 0.95, 0.99]}
+    )
+    epochs.to_csv(config.results / "history.csv", index=False)
+    tune = {
+        "network": "published",
+        "seed": 0,
+        "split": "tune",
+        "label": [0, 0, 1, 1],
+        "probability": [0.1, 0.6, 0.5, 0.9],
+    }
+    pd.DataFrame(tune).to_csv(config.results / "predictions.csv", index=False)  # three of four pairs rightly ordered
+    timing = {"seconds": {"published": {"0": 30.0}, "xray_cnn": {"0": 40.0}}}
+    (config.results / "timing.json").write_text(json.dumps(timing))
+    (row,) = bench.bench_training(config)
+    assert (row["ours"], row["other"], row["ratio"]) == (20, 30, 1.5)
+    assert "0.750" in row["name"]
+
+
+def test_without_a_run_there_is_no_time_to_compare(config):
+    assert bench.bench_training(config) == []

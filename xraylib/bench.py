@@ -1,0 +1,201 @@
+"""Pairs timed in one run: this study's way against another way of doing the same, as ratios (above 1: ours is faster).
+
+Each pair is timed alternately, three times each, and the best of each counts: a shared machine only ever adds time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from xraylib import backend, images, metrics, model, pipeline, train
+from xraylib.backend import keras, tf
+from xraylib.config import Config, load_config
+from xraylib.files import UserError, write_json
+from xraylib.index import find_root, list_images
+
+ROUNDS = 3
+FILMS = 600  # files that the input pipelines read and decode
+
+
+def pair(name: str, unit: str, work: float, ours: Callable[[], None], other: Callable[[], None]) -> dict:
+    """{"name", "ours", "other", "unit", "ratio"}: `work` units a second by each of two functions, best of ROUNDS."""
+    ours(), other()  # what is done once, and traced or cached, is not what is compared
+    best = {"ours": np.inf, "other": np.inf}
+    for _ in range(ROUNDS):
+        for which, function in (("ours", ours), ("other", other)):
+            started = time.perf_counter()
+            function()
+            best[which] = min(best[which], time.perf_counter() - started)
+    rate = {which: work / seconds for which, seconds in best.items()}
+    return {
+        "name": name,
+        "ours": rate["ours"],
+        "other": rate["other"],
+        "unit": unit,
+        "ratio": rate["ours"] / rate["other"],
+    }
+
+
+def bench_decoding(files: list[Path], config: Config) -> list[dict]:
+    """Decoding to the study's size on one core, against plain Pillow and against tf.io."""
+    size = config.image_size
+
+    def ours():
+        for file in files:
+            images.decode(file, size)
+
+    def pillow():
+        for file in files:
+            with Image.open(file) as image:
+                np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
+
+    def tf_io():
+        for file in files:
+            grey = tf.io.decode_jpeg(tf.io.read_file(str(file)), channels=1)
+            tf.image.resize(grey, (size, size), antialias=True).numpy()
+
+    n = len(files)
+    return [
+        pair("decoding, against plain Pillow", "images/s", n, ours, pillow),
+        pair("decoding, against tf.io", "images/s", n, ours, tf_io),
+    ]
+
+
+def bench_pipeline(files: list[Path], config: Config) -> dict:
+    """An augmented epoch, from the array on disk, against keras' image_dataset_from_directory with Random* layers."""
+    array = np.stack([images.decode(file, config.image_size) for file in files])
+    label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(int)
+    layers = keras.Sequential(
+        [
+            keras.layers.RandomFlip("horizontal"),
+            keras.layers.RandomRotation(12 / 360, fill_mode="constant"),
+            keras.layers.RandomZoom(0.15, fill_mode="constant"),
+            keras.layers.RandomTranslation(0.08, 0.08, fill_mode="constant"),
+            keras.layers.RandomContrast(0.3),
+            keras.layers.RandomBrightness(0.15),
+        ]
+    )
+    with tempfile.TemporaryDirectory() as name:
+        for file in files:
+            folder = Path(name) / file.parent.name
+            folder.mkdir(exist_ok=True)
+            (folder / f"{len(list(folder.iterdir())):05d}.jpeg").symlink_to(file.resolve())
+        read = keras.utils.image_dataset_from_directory(
+            name, color_mode="grayscale", image_size=(config.image_size,) * 2, batch_size=config.batch_size, verbose=0
+        ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
+
+        def drain(dataset):
+            for _ in dataset:
+                pass
+
+        epoch = pipeline.batches(array, label, config, seed=0, epoch=1)
+        n = len(files) // config.batch_size * config.batch_size
+        return pair(
+            "input pipeline, against Keras Random* layers", "images/s", n, lambda: drain(epoch), lambda: drain(read)
+        )
+
+
+def bench_prediction(config: Config) -> list[dict]:
+    """Prediction with all views of one image and of 1,000, against model.predict of the images as they are."""
+    network = model.build(config)
+    many = np.random.default_rng(0).integers(0, 256, (1000, config.image_size, config.image_size), np.uint8)
+    plain = many[..., None].astype(np.float32)
+    views = len(pipeline.VIEWS)
+    return [
+        pair(
+            f"predicting {n:,} ({views} views), against model.predict (1 view)",
+            "images/s",
+            n,
+            lambda n=n: train.predict(network, many[:n]),
+            lambda n=n: network.predict(plain[:n], batch_size=256, verbose=0),
+        )
+        for n in (1, 1000)
+    ]
+
+
+def bench_step(config: Config, steps: int = 10) -> list[dict]:
+    """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed."""
+    try:
+        from xraylib.bench_torch import training_steps
+    except ImportError:
+        return []
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 255, (config.batch_size, config.image_size, config.image_size, 1)).astype(np.float32)
+    y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
+    backend.start(0, backend.precision())
+    network = train._compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)
+    batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps)
+    return [
+        pair(
+            f"training step, against PyTorch in {name}",
+            "images/s",
+            steps * config.batch_size,
+            lambda: network.fit(batches, epochs=1, verbose=0),
+            training_steps(x, y, steps, name == "bfloat16"),
+        )
+        for name in ("float32", "bfloat16")
+    ]
+
+
+def bench_training(config: Config) -> list[dict]:
+    """Seconds to the tune AUROC of the published experiment, from the last run's tables; nothing if there was none."""
+    needed = [config.results / name for name in ("history.csv", "predictions.csv", "timing.json")]
+    if not all(path.exists() for path in needed):
+        return []
+    history, predictions = (pd.read_csv(path) for path in needed[:2])
+    seconds = json.loads(needed[2].read_text())["seconds"]
+    tune = predictions[(predictions.split == "tune") & (predictions.network == metrics.PUBLISHED)]
+    reached = np.mean([metrics.ranking(p.label, p.probability)["auroc"] for _, p in tune.groupby("seed")])
+    own = history[history.network == metrics.OWN]
+    times = []
+    for seed, curve in own.groupby("seed"):
+        first = curve.epoch[curve.tune_auroc >= reached].min()
+        times.append(seconds[metrics.OWN][str(seed)] * first / curve.epoch.max())
+    ours, other = np.mean(times), np.mean(list(seconds[metrics.PUBLISHED].values()))
+    name = f"training to tune AUROC {reached:.3f}, against the published experiment"
+    return [{"name": name, "ours": ours, "other": other, "unit": "s", "ratio": other / ours}]
+
+
+def main() -> int:
+    """Command line: python -m xraylib.bench; writes build/bench.json and prints it as a table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    config = load_config()
+    try:
+        found = [file for file in list_images(find_root(config.data)) if "train" in file.parts]
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
+    rows = []
+    for part in (
+        lambda: bench_decoding([f for f in files if f.suffix.lower() != ".png"][:200], config),
+        lambda: [bench_pipeline(files, config)],
+        lambda: bench_prediction(config),
+        lambda: bench_step(config),
+        lambda: bench_training(config),
+    ):
+        for row in part():
+            rows.append(row)
+            print(
+                f"{row['name']}: {row['ours']:.1f} against {row['other']:.1f} {row['unit']}, ratio {row['ratio']:.2f}",
+                flush=True,
+            )
+    target = config.build.parent / "bench.json"
+    write_json(rows, target)
+    print(f"wrote {target}: {len(rows)} pairs on {os.cpu_count()} cores, {backend.precision()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
