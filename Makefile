@@ -57,7 +57,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock:  # uv resolves for every platform at once
+lock: $(INSTALLED)  # uv resolves for every platform at once
 	$(PY) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --upgrade \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
