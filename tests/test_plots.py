@@ -172,3 +172,38 @@ def test_abstention_is_drawn_from_all_images_to_few():
     plots.risk_coverage(table, ax, 342)
     assert ax.lines[0].get_xdata().tolist() == [100, 50]
     assert ax.get_xlim()[0] > ax.get_xlim()[1]
+
+
+def test_the_pointing_game_says_how_often_and_how_sure():
+    row = {
+        "method": "own CNN, Grad-CAM",
+        "images": 90,
+        "hits": 0.7,
+        "lower": 0.6,
+        "upper": 0.8,
+        "inside": 0.3,
+        "lesion": 0.1,
+    }
+    _, ax = plots.figure()
+    plots.pointing_game(pd.DataFrame([row]), ax, "synthetic phantoms")
+    assert [text.get_text() for text in ax.texts] == ["0.70 (0.60-0.80)"]
+    assert "n = 90" in ax.get_title()
+    assert "synthetic phantoms" in ax.get_title()
+
+
+def test_the_sanity_check_starts_at_the_untouched_network():
+    table = pd.DataFrame({"layers": [0, 1, 2], "name": ["untouched", "b", "a"], "likeness": [1.0, 0.4, 0.1]})
+    _, ax = plots.figure()
+    plots.sanity_check({"xray_cnn": table}, ax, 48)
+    assert ax.lines[0].get_xdata().tolist() == [0, 50, 100]
+    assert ax.lines[0].get_ydata().tolist() == [1.0, 0.4, 0.1]
+
+
+def test_maps_are_laid_over_films_and_lesions_outlined():
+    images, maps = np.full((2, 8, 8), 90, np.uint8), np.zeros((2, 8, 8))
+    maps[0, 2, 2] = 4
+    masks = maps > 0
+    _, axes = plots.figure(1, 2)
+    plots.maps_over(images, maps, ["a", "b"], axes, "synthetic phantoms", masks | np.eye(8, dtype=bool))
+    assert [len(ax.images) for ax in axes] == [2, 2]
+    assert axes[0].images[1].get_array().max() == 1

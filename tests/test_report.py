@@ -119,3 +119,13 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
 def test_figures_are_light():
     for path in (report.REPOSITORY / "Plot").rglob("*.png"):
         assert path.stat().st_size <= 200_000, path.name
+
+
+def test_every_fault_of_the_table_names_a_test_that_exists():
+    tests = report.REPOSITORY / "tests"
+    rows = [
+        line.split("|")[3].strip() for line in (tests / "README.md").read_text().splitlines() if line.startswith("| ")
+    ]
+    for place in rows[1:]:
+        module, _, name = place.partition(": ")
+        assert f"def {name}" in (tests / f"{module}.py").read_text(), place

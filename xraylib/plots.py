@@ -525,6 +525,52 @@ def robustness(table: pd.DataFrame, statistic: str, axes, n: int, kind: str = ""
     figure.suptitle(_with_kind(f"{STATISTICS[statistic]} under corruptions, test split (n = {n:,})", kind), fontsize=8)
 
 
+def pointing_game(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """How often each map's highest place lies in the lesion, with its interval; table: explain.pointing_game."""
+    _some(table, "pointing_game", "explain.pointing_game")
+    for y, row in enumerate(table.itertuples()):
+        ax.plot((row.lower, row.upper), (y, y), color=BLUE, linewidth=1.5)
+        _mark(ax, row.hits, y, BLUE, "o")
+        ax.annotate(f"{row.hits:.2f} ({row.lower:.2f}-{row.upper:.2f})", (1.02, y), xycoords=("axes fraction", "data"),
+                    va="center", fontsize=6.5)  # fmt: skip
+    ax.axvline(
+        table.lesion.iloc[0], color=BLACK, linestyle=":", linewidth=0.8, label="share of the image that is lesion"
+    )
+    ax.set_yticks(range(len(table)), table.method)
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlim(-0.02, 1.02)
+    ax.grid(axis="x")
+    ax.set_xlabel("share of films whose map peaks in the lesion")
+    ax.set_ylabel("map")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.25))
+    ax.set_title(_with_kind(f"Pointing game, test split, PNEUMONIA (n = {table.images.iloc[0]:,})", kind))
+    return ax
+
+
+def sanity_check(tables: Mapping[str, pd.DataFrame], ax: Axes, n: int, kind: str = "") -> Axes:
+    """Likeness of the map to the untouched network's while weights are shuffled from the top; network -> its table."""
+    for network, table in tables.items():
+        colour, dash, marker, name = NETWORKS[network]
+        share = table.layers / table.layers.max()
+        ax.plot(100 * share, table.likeness, dash, color=colour, marker=marker, markersize=4, label=name)
+    ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
+    ax.grid(axis="y")
+    ax.set(xlabel="layers with shuffled weights, from the top (%)", ylabel="likeness to the first map (Spearman)")
+    ax.set_ylim(-0.3, 1.05)
+    ax.legend(loc="best")
+    ax.set_title(_with_kind(f"Sanity check of Grad-CAM, test split (n = {n:,})", kind))
+    return ax
+
+
+def maps_over(images: np.ndarray, maps: np.ndarray, titles: Sequence[str], axes, kind: str = "", masks=None) -> None:
+    """Radiographs with their maps laid over, and lesions outlined where masks (bool, n, size, size) are known."""
+    radiographs(images, titles, axes, kind)
+    for i, (ax, one) in enumerate(zip(np.ravel(axes), maps, strict=False)):
+        ax.imshow(one / max(one.max(), 1e-9), cmap="magma", alpha=0.45, vmin=0, vmax=1)
+        if masks is not None:
+            ax.contour(masks[i], levels=[0.5], colors=SKY, linewidths=0.8)
+
+
 def published_comparison(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """The published figures beside the replayed ones, a marker per seed.
 
