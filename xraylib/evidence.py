@@ -253,9 +253,7 @@ def robustness(
         severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
         corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
         for (network, seed), predict in predictors.items():
-            each = np.split(
-                predict(corrupted), len(severities)
-            )  # all severities at once: a call costs as 100 images do
+            each = np.split(predict(corrupted), len(severities))  # at once: a call costs as 100 images do
             for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
                 rates = metrics.at_threshold(label, probability, points[network, seed].threshold)
                 values = {"auroc": metrics.ranking(label, probability)["auroc"]} | rates
