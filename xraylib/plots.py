@@ -556,7 +556,7 @@ def sanity_check(tables: Mapping[str, pd.DataFrame], ax: Axes, n: int, kind: str
     ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
     ax.grid(axis="y")
     ax.set(xlabel="layers with shuffled weights, from the top (%)", ylabel="likeness to the first map (Spearman)")
-    ax.set_ylim(-0.3, 1.05)
+    ax.set_ylim(-1.05, 1.05)
     ax.legend(loc="best")
     ax.set_title(_with_kind(f"Sanity check of Grad-CAM, test split (n = {n:,})", kind))
     return ax
