@@ -1,6 +1,7 @@
 """The tables of notebooks 03 and 04, from predictions that can be counted by hand."""
 
 import dataclasses
+import json
 
 import pandas as pd
 import pytest
@@ -127,3 +128,15 @@ def test_predictions_that_are_missing_name_the_notebook(config):
 def test_predictions_survive_the_file(predictions, config):
     write_table(predictions, config.results / "predictions.csv")
     pd.testing.assert_frame_equal(evaluate.load_predictions(config), predictions)
+
+
+def test_what_was_printed_stands_beside_what_each_replay_prints(predictions):
+    table = evaluate.published_printed(predictions, {"0": 12.3}).set_index("quantity")
+    assert table.published["confusion matrix, train folder"] == "[[1151, 190], [409, 3466]]"
+    train = predictions[(predictions.network == "published") & (predictions.folder == "train")]
+    (tn, fp), (fn, tp) = json.loads(table["seed 0"]["confusion matrix, train folder"])
+    assert [tn + fp, fn + tp] == [(train.label == label).sum() for label in (0, 1)]
+    assert tp == ((train.label == 1) & (train.probability >= 0.5)).sum()
+    assert table["seed 0"]["seconds"] == "12"
+    val = predictions[predictions.network == "published_unscaled"]
+    assert len(table["seed 0"]["val folder, NORMAL"].split()) == (val.label == 0).sum()

@@ -59,6 +59,30 @@ def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def published_printed(predictions: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
+    """What the experiment printed beside what each replay prints, as text: quantity, published, seed 0, seed 1, ...
+
+    The confusion matrix of the train folder (rows true NORMAL, PNEUMONIA), the decisions on the val folder from
+    unscaled images (the experiment skipped its sixteenth image) and the seconds that it took.
+    """
+    as_printed = {
+        "confusion matrix, train folder": "[[1151, 190], [409, 3466]]",
+        "val folder, NORMAL": " ".join(map(str, PUBLISHED_VAL[0])),
+        "val folder, PNEUMONIA": " ".join(map(str, PUBLISHED_VAL[1])),
+        "seconds": "250.26",
+    }
+    table = pd.DataFrame({"quantity": list(as_printed), "published": list(as_printed.values())})
+    for seed in _seeds(predictions):
+        of_seed = predictions[predictions.seed == seed]
+        train = of_seed[(of_seed.network == metrics.PUBLISHED) & (of_seed.folder == "train")]
+        found = metrics.at_threshold(train.label, train.probability, 0.5)
+        val = of_seed[of_seed.network == "published_unscaled"].sort_values("path")
+        called = [" ".join("01"[p >= 0.5] for p in val.probability[val.label == label]) for label in (0, 1)]
+        matrix = f"[[{found['tn']}, {found['fp']}], [{found['fn']}, {found['tp']}]]"
+        table[f"seed {seed}"] = [matrix, *called, f"{seconds[str(seed)]:.0f}"]
+    return table
+
+
 def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
     rows = [{"quantity": name, "source": "published", "value": value} for name, value in PUBLISHED.items()]

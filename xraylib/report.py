@@ -43,6 +43,11 @@ def replay() -> str:
     for row in table.itertuples():
         sd = f" ± {row.sd:.3f}" if pd.notna(row.sd) else ""
         lines.append(f"| {row.quantity} | {row.published:.4f} | {row.replayed:.4f}{sd} |")
+    timing = json.loads((RESULTS / "timing.json").read_text())["seconds"]["published"]
+    printed = evaluate.published_printed(pd.read_csv(RESULTS / "predictions.csv"), timing)
+    for row in printed.itertuples(index=False):
+        quantity, published, *seeds = row
+        lines.append(f"| {quantity} | {published} | {'; '.join(seeds)} |")
     return "\n".join(lines)
 
 
