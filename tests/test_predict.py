@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from xraylib import evaluate, predict, train
+from xraylib.config import REPOSITORY
 from xraylib.files import UserError
 
 
@@ -40,6 +43,17 @@ def test_a_folder_is_predicted_as_the_study_did(trained, world):
     called = np.where(table.probability >= table.threshold, "PNEUMONIA", "NORMAL")
     assert (table.decision == called).all()
     assert (table.problem == "").all()
+
+
+def test_the_published_networks_are_loaded_by_a_process_that_knows_nothing_else(world, tmp_path):
+    film = next((world[0] / "test" / "NORMAL").iterdir())
+    command = [sys.executable, "-m", "xraylib.predict", str(film), "--output", str(tmp_path / "table.csv")]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "1 films" in ran.stdout
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table.path.tolist() == [str(film)]
+    assert 0 <= table.probability[0] <= 1
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_predicted(trained, world, tmp_path):

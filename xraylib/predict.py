@@ -45,7 +45,8 @@ def load_networks(models: Path = MODELS) -> tuple[list, dict]:
             raise UserError(
                 f"{file}: {found[:12]}; wanted {digest[:12]}, the network of the published run. Get it again."
             )
-    from xraylib.backend import keras  # TensorFlow takes seconds to start, so only when everything else is in order
+    # TensorFlow takes seconds to start, so only when everything else is in order; model registers the study's layers.
+    from xraylib.model import keras
 
     return [keras.models.load_model(models / name) for name in sorted(decision["sha256"])], decision
 
