@@ -60,6 +60,7 @@ def config(world, tmp_path) -> Config:
         **homes,
         seeds=(0,),
         image_size=SIZE,
+        input_size=SIZE,
         batch_size=8,
         epochs=3,
         published_steps=8,

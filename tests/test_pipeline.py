@@ -29,9 +29,9 @@ def gather(dataset):
 def test_an_image_keeps_its_label_and_comes_once(labelled, config):
     images, labels = labelled
     x, y = gather(pipeline.batches(images, labels, config, seed=0, epoch=1))
-    assert x.shape == (32, config.image_size, config.image_size, 1)  # four whole batches of eight
+    assert x.shape == (32, config.input_size, config.input_size, 1)  # four whole batches of eight
     centre = x[:, 12:20, 12:20].mean(axis=(1, 2, 3))
-    assert centre[y[:, 0] == 1].min() > centre[y[:, 0] == 0].max() - 40
+    assert centre[y[:, 0] == 1].mean() > centre[y[:, 0] == 0].mean() + 60
     assert abs(y.sum() - 16) <= 5
 
 
@@ -45,15 +45,15 @@ def test_the_same_epoch_gives_the_same_bits_and_another_does_not(labelled, confi
 @given(st.integers(0, 2**30), st.integers(0, 255))
 def test_augmented_pixels_stay_in_range(seed, grey):
     images = tf.fill((3, 16, 16, 1), float(grey))
-    x = pipeline.augment(images, tf.constant([seed, 0])).numpy()
-    assert x.shape == (3, 16, 16, 1)
+    x = pipeline.augment(images, tf.constant([seed, 0]), 8).numpy()
+    assert x.shape == (3, 8, 8, 1)
     assert x.min() >= 0
     assert x.max() <= 255
 
 
 def test_images_of_a_batch_are_varied_each_in_its_own_way(config):
     same = tf.tile(tf.random.stateless_uniform((1, 32, 32, 1), [1, 2], 0, 255), (4, 1, 1, 1))
-    x = pipeline.augment(same, tf.constant([0, 0])).numpy()
+    x = pipeline.augment(same, tf.constant([0, 0]), 32).numpy()
     assert all(np.abs(x[i] - x[j]).mean() > 1 for i in range(4) for j in range(i))
 
 
@@ -71,7 +71,7 @@ def test_a_view_turns_scales_and_mirrors_about_the_middle():
         (90, 1, 1, 6, 16),
         (0, 2, 1, 16, 21),
     ):
-        seen = pipeline.view(tf.constant(spot), degrees, scale, mirror).numpy()[0, :, :, 0]
+        seen = pipeline.view(tf.constant(spot), 33, degrees, scale, mirror).numpy()[0, :, :, 0]
         assert seen[row, column] == pytest.approx(100, abs=1)
         assert seen.argmax() == row * 33 + column
 
@@ -79,9 +79,32 @@ def test_a_view_turns_scales_and_mirrors_about_the_middle():
 def test_the_views_leave_a_film_recognisable_and_are_all_different():
     y, x = np.mgrid[:64, :64]
     film = ((60 + x + 90 * ((x - 32) ** 2 + (y - 30) ** 2 < 200))[None, :, :, None]).astype(np.float32)
-    seen = [pipeline.view(tf.constant(film), *v).numpy()[0, 8:-8, 8:-8, 0] for v in pipeline.VIEWS]
+    seen = [pipeline.view(tf.constant(film), 64, *v).numpy()[0, 8:-8, 8:-8, 0] for v in pipeline.VIEWS]
     for i, one in enumerate(seen):
         mirrored = pipeline.VIEWS[i][2] == -1
         straight = film[0, 8:-8, 8:-8, 0][:, ::-1] if mirrored else film[0, 8:-8, 8:-8, 0]
         assert np.corrcoef(one.ravel(), straight.ravel())[0, 1] > 0.8
         assert all(np.abs(one - other).mean() > 0.5 for other in seen[:i])
+
+
+def test_a_view_of_fewer_pixels_shows_the_whole_film():
+    # corners of 2 x 2 blocks: bilinear sampling in the middle of each block gives its mean
+    film = np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1)
+    seen = pipeline.view(tf.constant(film), 4, 0, 1, 1).numpy()[0, :, :, 0]
+    np.testing.assert_allclose(seen, film.reshape(4, 2, 4, 2).mean(axis=(1, 3)), rtol=1e-6)
+
+
+def test_a_tighter_frame_enlarges_each_side_by_its_own():
+    y, x = np.mgrid[:65, :65] - 32
+    film = tf.constant((100.0 * ((abs(x) <= 8) & (abs(y) <= 8)))[None, :, :, None], tf.float32)
+    seen = pipeline._warp(film, 65, 0.0, 0.5, 1.0, 1.0, 0.0, 0.0).numpy()[0, :, :, 0] > 50
+    assert (seen.sum(axis=1).max(), seen.sum(axis=0).max()) == pytest.approx((34, 17), abs=2)  # twice as wide, as high
+
+
+def test_the_hidden_square_is_grey_and_of_the_size_that_it_says():
+    film = tf.tile(tf.random.stateless_uniform((1, 50, 50, 1), [3, 4]), (64, 1, 1, 1))
+    hidden = pipeline._hide_square(film, pipeline._Draws(64, tf.constant([0, 0]))).numpy() != film.numpy()
+    counts = hidden.sum(axis=(1, 2, 3))
+    assert counts.max() == 20 * 20  # 0.4 of 50 pixels, wholly inside
+    assert counts.min() >= 9 * 9  # its middle is always on the film, so a quarter at least
+    assert len(np.unique(hidden.reshape(64, -1), axis=0)) > 60

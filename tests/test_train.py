@@ -96,6 +96,17 @@ def test_a_loss_that_is_not_finite_is_said_and_leaves_no_result(world, config):
     assert not list(config.build.glob("trained/*/done.json"))
 
 
+def test_the_network_kept_predicts_in_float32_what_was_trained(world, config, monkeypatch):
+    monkeypatch.setenv("XRAY_PRECISION", "mixed_bfloat16")
+    _, index, images = world
+    training = train.train_one("xray_cnn", 0, index, images, config, quiet)
+    network = train.keras.models.load_model(training.model)
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    trained = train.model.build(config)
+    trained.set_weights(network.get_weights())
+    np.testing.assert_array_equal(train.predict(trained, images), training.predictions.probability)
+
+
 def test_a_prediction_averages_its_views(world, config):
     _, index, images = world
     training = train.train_one("xray_cnn", 0, index, images, config, quiet)

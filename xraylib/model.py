@@ -111,13 +111,14 @@ def _through(branch: list, x, training: bool):
 
 
 def build(config: Config) -> keras.Model:
-    """The study's CNN: float32 (batch, size, size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
+    """The study's CNN: float32 (batch, input_size, input_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
 
-    The network rescales by itself, so that whoever loads it can't feed it the wrong range.
+    The network rescales by itself, so that whoever loads it can't feed it the wrong range. It ends on maps of 4 x 4
+    places (for 64 pixels): one stage more, which sees the whole film at once, learned its framing.
     """
     return keras.Sequential(
         [
-            keras.Input((config.image_size, config.image_size, 1)),
+            keras.Input((config.input_size, config.input_size, 1)),
             layers.Rescaling(1 / 127.5, offset=-1),
             _convolution(32, size=7, stride=4),  # at full size, a convolution would cost more than all the others
             FusedBatchNormalization(),
@@ -127,7 +128,6 @@ def build(config: Config) -> keras.Model:
             Residual(64),
             Residual(128, stride=2),
             Residual(128),
-            Residual(192, stride=2),
             layers.GlobalAveragePooling2D(),
             layers.Dropout(0.2),
             layers.Dense(1, dtype="float32"),

@@ -14,8 +14,9 @@ def batches(images: np.ndarray, labels: np.ndarray, config: Config, seed: int, e
     """One epoch of augmented training batches.
 
     images: uint8 (n, size, size); labels: int (n,), 1 = PNEUMONIA.
-    Yields float32 (batch, size, size, 1) in [0, 255] and float32 (batch, 1). Order and augmentation follow from (seed,
-    epoch) alone, so that an interrupted training goes on exactly where it stopped; an incomplete last batch is dropped.
+    Yields float32 (batch, input_size, input_size, 1) in [0, 255] and float32 (batch, 1). Order and augmentation follow
+    from (seed, epoch) alone, so that an interrupted training goes on exactly where it stopped; an incomplete last batch
+    is dropped.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(images))
     order = order[: len(order) // config.batch_size * config.batch_size].reshape(-1, config.batch_size)
@@ -23,19 +24,21 @@ def batches(images: np.ndarray, labels: np.ndarray, config: Config, seed: int, e
 
     def batch(step, rows):
         x = tf.cast(tf.gather(pixels, rows), tf.float32)[..., None]
-        return augment(x, tf.stack([seed * 1000 + epoch, tf.cast(step, tf.int32)])), tf.gather(targets, rows)[:, None]
+        draw = tf.stack([seed * 1000 + epoch, tf.cast(step, tf.int32)])
+        return augment(x, draw, config.input_size), tf.gather(targets, rows)[:, None]
 
     return tf.data.Dataset.from_tensor_slices(order).enumerate().map(batch, tf.data.AUTOTUNE).prefetch(4)
 
 
-def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Vary pose and film: float32 (batch, size, size, 1) in [0, 255] -> the same; seed: int32 (2,).
+def augment(images: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+    """Vary pose and film: float32 (batch, any, any, 1) in [0, 255] -> (batch, size, size, 1); seed: int32 (2,).
 
-    Pose is how the child lay. Film is what differs between devices, years and encodings: sharpness, shading, contrast,
-    exposure and noise. The classes come from different ones, so a network that may use them learns the device.
+    Pose is how the child lay and how the film was framed. Film is what differs between devices, years and encodings:
+    sharpness, shading, contrast, exposure and noise. The classes come from different ones, so a network that may use
+    them learns the device.
     """
     draws = _Draws(images.shape[0], seed)
-    return 255 * _vary_film(_vary_pose(images, draws) / 255, draws)
+    return 255 * _vary_film(_vary_pose(images, draws, size) / 255, draws)
 
 
 class _Draws:
@@ -61,24 +64,34 @@ class _Draws:
         return tf.random.stateless_uniform(shape, self._next(), -1.0, 1.0)
 
 
-def _vary_pose(images: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Rotation, scale, aspect ratio, mirror image and shift, in one projective warp."""
+def _vary_pose(images: tf.Tensor, draws: _Draws, size: int) -> tf.Tensor:
+    """Rotation, frame, aspect ratio, mirror image and shift, in one projective warp to size x size pixels.
+
+    Frames are drawn tighter rather than wider, since what lies outside a film is unknown; width and height vary apart,
+    because squashing films to squares left the classes' aspect ratios (1.21 and 1.50) in the shape of the chest.
+    """
     angle = draws.uniform(-12, 12) * (math.pi / 180)
-    scale, aspect = tf.exp(draws.uniform(-0.15, 0.15)), tf.exp(draws.uniform(-0.15, 0.15))
+    frame, aspect = draws.uniform(-0.3, 0.12), draws.uniform(-0.2, 0.2)
     mirror = tf.where(draws.uniform(0, 1) < 0.5, -1.0, 1.0)
-    return _warp(images, angle, scale, aspect, mirror, draws.uniform(-0.08, 0.08), draws.uniform(-0.08, 0.08))
+    across, down = draws.uniform(-0.08, 0.08), draws.uniform(-0.08, 0.08)
+    return _warp(images, size, angle, tf.exp(frame + aspect), tf.exp(frame - aspect), mirror, across, down)
 
 
-def _warp(images: tf.Tensor, angle, scale, aspect, mirror, across, down) -> tf.Tensor:
-    """Turn (radians), scale, stretch, mirror (-1) and shift (shares of the side): numbers, or float32 (batch,)."""
-    size, n = images.shape[1], tf.shape(images)[:1]
-    angle, scale, aspect, mirror, across, down = (
-        tf.broadcast_to(tf.cast(part, tf.float32), n) for part in (angle, scale, aspect, mirror, across, down)
+def _warp(images: tf.Tensor, size: int, angle, width, height, mirror, across, down) -> tf.Tensor:
+    """The images in another frame: float32 (batch, side, side, 1) -> (batch, size, size, 1); outside is black.
+
+    angle: radians; width, height: of the frame, in sides of the film (above 1, the film gets smaller); mirror: -1 for
+    the mirror image; across, down: shift of the frame, in sides. Each is a number, or float32 (batch,).
+    """
+    side, n = images.shape[1], tf.shape(images)[:1]
+    angle, width, height, mirror, across, down = (
+        tf.broadcast_to(tf.cast(part, tf.float32), n) for part in (angle, width, height, mirror, across, down)
     )
-    a, b = tf.cos(angle) * scale * aspect * mirror, -tf.sin(angle) * scale
-    c, d = tf.sin(angle) * scale * mirror, tf.cos(angle) * scale / aspect
-    centre, zero = (size - 1) / 2, tf.zeros_like(a)
-    across, down = centre * (1 - a - b) + across * size, centre * (1 - c - d) + down * size
+    width, height = width * mirror * side / size, height * side / size
+    a, b = tf.cos(angle) * width, -tf.sin(angle) * height
+    c, d = tf.sin(angle) * width, tf.cos(angle) * height
+    centre, middle, zero = (side - 1) / 2, (size - 1) / 2, tf.zeros_like(a)
+    across, down = centre - middle * (a + b) + across * side, centre - middle * (c + d) + down * side
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.stack([a, b, across, c, d, down, zero, zero], axis=1),
@@ -94,19 +107,31 @@ def _warp(images: tf.Tensor, angle, scale, aspect, mirror, across, down) -> tf.T
 VIEWS = ((5, 0.97, 1), (-5, 1.03, 1), (5, 1.03, -1), (-5, 0.97, -1))
 
 
-def view(images: tf.Tensor, degrees: float, scale: float, mirror: int) -> tf.Tensor:
-    """The images a little turned and scaled, mirrored where mirror is -1: float32 (n, size, size, 1) -> the same."""
-    return _warp(images, degrees * math.pi / 180, scale, 1.0, mirror, 0.0, 0.0)
+def view(images: tf.Tensor, size: int, degrees: float, scale: float, mirror: int) -> tf.Tensor:
+    """The images turned, scaled (above 1: smaller) and, where mirror is -1, mirrored.
+
+    float32 (n, any, any, 1) -> (n, size, size, 1).
+    """
+    return _warp(images, size, degrees * math.pi / 180, scale, scale, mirror, 0.0, 0.0)
 
 
 def _vary_film(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Sharpness, shading, gamma, contrast, exposure and noise: [0, 1] -> [0, 1]."""
+    """Sharpness, shading, gamma, contrast, exposure, a hidden square and noise: [0, 1] -> [0, 1]."""
     x = x + draws.per_image(-0.7, 0.7) * (_blur(x) - x)  # from sharpened to blurred
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
     x = x * (1 + draws.per_image(-0.15, 0.15) * slope[:, None, None] + draws.per_image(-0.15, 0.15) * slope[:, None])
-    x = tf.pow(tf.clip_by_value(x, 0, 1), tf.exp(draws.per_image(-0.4, 0.4)))
-    x = (x - 0.5) * tf.exp(draws.per_image(-0.3, 0.3)) + 0.5 + draws.per_image(-0.15, 0.15)
-    return tf.clip_by_value(x + draws.per_image(0, 0.04) * draws.noise(tf.shape(x)), 0, 1)
+    x = tf.pow(tf.clip_by_value(x, 0, 1), tf.exp(draws.per_image(-0.45, 0.45)))
+    x = (x - 0.5) * tf.exp(draws.per_image(-0.45, 0.45)) + 0.5 + draws.per_image(-0.18, 0.18)
+    x = _hide_square(x, draws)
+    return tf.clip_by_value(x + draws.per_image(0, 0.1) * draws.noise(tf.shape(x)), 0, 1)
+
+
+def _hide_square(x: tf.Tensor, draws: _Draws, side: float = 0.4) -> tf.Tensor:
+    """Each image with a square of `side` sides, anywhere, at its mean grey: evidence must not hang on one place."""
+    place = tf.range(x.shape[1], dtype=tf.float32)[:, None] / x.shape[1]
+    across = tf.abs(place - draws.per_image(0, 1)) < side / 2  # (n, 1, size, 1)
+    down = tf.abs(place[:, None] - draws.per_image(0, 1)) < side / 2  # (n, size, 1, 1)
+    return tf.where(across & down, tf.reduce_mean(x, (1, 2), keepdims=True), x)
 
 
 def _blur(x: tf.Tensor) -> tf.Tensor:

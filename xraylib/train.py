@@ -91,7 +91,7 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     run = _train_published if network == "published" else _train_own
     trained, history, predictions = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
     with whole(training.model) as temporary:
-        _without_optimizer(trained).save(temporary)
+        trained.save(temporary)
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
     predictions = pd.concat(
@@ -134,7 +134,7 @@ def _train_published(seed, index, images, config, folder, say):
     unscaled = published.predict(network, index.loc[val], config, scaled=False)
     row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
     predictions = [("published", everything, probability), ("published_unscaled", val, unscaled)]
-    return network, pd.DataFrame([row]), predictions
+    return _without_optimizer(network), pd.DataFrame([row]), predictions
 
 
 def _train_own(seed, index, images, config, folder, say):
@@ -156,7 +156,8 @@ def _train_own(seed, index, images, config, folder, say):
         rows.append(_history_row(epoch, logs, labels[is_tune], tune, time.monotonic() - started))
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
-    return network, pd.DataFrame(rows), [("xray_cnn", index.index, predict(network, images))]
+    exact = _in_float32(network, config)
+    return exact, pd.DataFrame(rows), [("xray_cnn", index.index, predict(exact, images))]
 
 
 def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
@@ -226,12 +227,13 @@ def _resume(folder: Path) -> tuple[keras.Model, pd.DataFrame] | None:
 def predict(network: keras.Model, images: np.ndarray, views=pipeline.VIEWS, chunk: int = 1024) -> np.ndarray:
     """Probability of PNEUMONIA, float64 (n,), of uint8 (n, size, size) images, by a network that gives logits.
 
-    The logit is the mean over `views` of each image (pipeline.VIEWS).
+    The logit is the mean over `views` of each image (pipeline.VIEWS), at the size that the network sees.
     """
+    size = network.input_shape[1]
     logits = []
     for i in range(0, len(images), chunk):  # a memory-mapped array is read a chunk at a time
         part = tf.cast(images[i : i + chunk, ..., None], tf.float32)
-        seen = [network.predict(pipeline.view(part, *v), batch_size=256, verbose=0)[:, 0] for v in views]
+        seen = [network.predict(pipeline.view(part, size, *v), batch_size=256, verbose=0)[:, 0] for v in views]
         logits.append(np.mean(seen, axis=0, dtype=np.float64))
     return 1 / (1 + np.exp(-np.concatenate(logits)))
 
@@ -248,6 +250,14 @@ def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], n
 
 def _model_path(network: str, seed: int, config: Config) -> Path:
     return config.models / f"{network}_seed{seed}.keras"
+
+
+def _in_float32(network: keras.Model, config: Config) -> keras.Model:
+    """The same weights in float32 arithmetic, without the optimizer: it predicts alike on every kind of CPU."""
+    keras.config.set_dtype_policy("float32")
+    exact = model.build(config)
+    exact.set_weights(network.get_weights())
+    return exact
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:
