@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from xraylib.config import Config
+from xraylib.decode import decode
 from xraylib.files import whole, write_table
 from xraylib.index import find_root
-
-
-def decode(path: Path, size: int) -> np.ndarray:
-    """One image as grey levels: uint8 (size, size).
-
-    A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps twice the wanted size, which costs a fraction
-    of the full decoding and changes 0.6 grey levels on average. The aspect ratio is not kept: it differs between the
-    classes (1.21 against 1.50), so that keeping it would hand the network a shortcut that says nothing about lungs.
-    Raises OSError where the file is no image or is cut short.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # build_index has bounded the size
-        with Image.open(path) as image:
-            image.draft("L", (2 * size, 2 * size))
-            grey = _grey(ImageOps.exif_transpose(image))
-    return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Any mode as "L": 16 bits are scaled to 8, transparency is laid on black as film is."""
-    if image.mode.startswith(("I", "F")):
-        levels = np.asarray(image, np.float64)
-        top = 65535 if levels.max(initial=0) > 255 else 255
-        return Image.fromarray(np.clip(levels * (255 / top), 0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L")
-    return image.convert("L")
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:

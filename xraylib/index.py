@@ -19,13 +19,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
+from xraylib.decode import MOST_PIXELS, SUFFIXES
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
-SUFFIXES = {".jpeg", ".jpg", ".png"}
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
-MOST_PIXELS = 100_000_000  # the largest image published has 6 million; a decompression bomb has more than this
 
 # Counted in the archive; Kaggle's page says 5,863 images, the true number is 5,856.
 OFFICIAL = {
