@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +12,8 @@ from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.decode import decode
-from xraylib.files import whole, write_table
-from xraylib.index import find_root
+from xraylib.files import UserError, whole, write_table
+from xraylib.index import WORKERS, find_root
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
@@ -25,16 +24,15 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
     """
     array, rows = config.build / "images.npy", config.build / "images.csv"
     kept = _kept(array, rows, config.image_size)
-    if kept is not None and list(kept.index) == list(index.sha256):
+    if kept == list(index.sha256):
         return np.load(array, mmap_mode="r")
-    at_hand = {} if kept is None else {digest: row for row, digest in enumerate(kept.index)}
+    at_hand = {digest: row for row, digest in enumerate(kept)}
     todo = [i for i, digest in enumerate(index.sha256) if digest not in at_hand]
-    old = np.load(array, mmap_mode="r") if at_hand else None
+    old = np.load(array, mmap_mode="r") if at_hand else np.empty(0)
     rows.unlink(missing_ok=True)  # from here until both files are whole, neither is believed
     started = time.monotonic()
     with whole(array) as temporary:
-        shape = (len(index), config.image_size, config.image_size)
-        new = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        new = _blank(temporary, (len(index), config.image_size, config.image_size))
         for i, digest in enumerate(index.sha256):
             if digest in at_hand:
                 new[i] = old[at_hand[digest]]
@@ -46,16 +44,38 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
     return np.load(array, mmap_mode="r")
 
 
+def _blank(path: Path, shape: tuple[int, int, int]) -> np.memmap:
+    """A new array file, mapped for writing.
+
+    It is written in full first: where a disk is full, a write says so, and a mapped page would kill the process.
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for _ in range(shape[0]):
+            file.write(bytes(shape[1] * shape[2]))
+    return np.load(path, mmap_mode="r+")
+
+
 def _decode_into(array: np.ndarray, rows: list[int], root: Path, index: pd.DataFrame, size: int) -> None:
     def fill(row: int) -> None:
-        array[row] = decode(root / index.path.iloc[row], size)
+        path = root / index.path.iloc[row]
+        try:
+            array[row] = decode(path, size)
+        except Exception as error:  # whatever a decoder raises
+            raise UserError(
+                f"{path}: can't be read ({type(error).__name__}), though it could when notebook 01_explore indexed it. "
+                "Put it back, or run that notebook again: make reproduce"
+            ) from error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without Python's lock
+    with ThreadPoolExecutor(WORKERS) as pool:  # Pillow decodes without Python's lock
         list(tqdm(pool.map(fill, rows), "decoding images", len(rows), delay=5, mininterval=2))
 
 
-def _kept(array: Path, rows: Path, size: int) -> pd.DataFrame | None:
-    if not (array.exists() and rows.exists()):
-        return None
-    kept = pd.read_csv(rows)
-    return kept.set_index("sha256") if (kept["size"] == size).all() else None
+def _kept(array: Path, rows: Path, size: int) -> list[str]:
+    """Hashes of the images in the array, in its order; none where it is missing, damaged or of another size."""
+    try:
+        shape = np.load(array, mmap_mode="r").shape
+        kept = pd.read_csv(rows)
+        return list(kept.sha256) if shape == (len(kept), size, size) else []
+    except (OSError, ValueError, AttributeError):  # decoding anew costs seconds
+        return []
