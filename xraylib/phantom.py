@@ -64,7 +64,8 @@ def plan(images: int, seed: int = 0) -> list[Item]:
         counts = {subtype: round(share * n) for subtype, share in shares[folder].items()}
         counts["bacteria"] += n - sum(counts.values())  # what rounding left over or took
         wanted |= {(folder, subtype): count for subtype, count in counts.items()}
-    items, patient = [], 0
+    items: list[Item] = []
+    patient = 0
     for (folder, subtype), n in wanted.items():
         left = n
         while left > 0:

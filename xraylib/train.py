@@ -119,7 +119,7 @@ def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) ->
     digest = hashlib.sha256()
     digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
     for module in [*code, backend]:
-        digest.update(Path(module.__file__).read_bytes())
+        digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     digest.update(index[["path", "sha256", "split", "label"]].to_csv(index=False).encode())
     return digest.hexdigest()[:12]
