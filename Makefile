@@ -40,13 +40,12 @@ ALONE = $(LOCKED) $(MAKE) --no-print-directory HELD=yes
 
 # What a user keeps at home must neither change a result nor be needed: settings of Keras, matplotlib and Jupyter are
 # looked for, and caches kept, here.
-HOME_HERE := $(CURDIR)/build/home
-export KERAS_HOME := $(HOME_HERE)/keras
-export MPLCONFIGDIR := $(HOME_HERE)/matplotlib
-export IPYTHONDIR := $(HOME_HERE)/ipython
-export JUPYTER_CONFIG_DIR := $(HOME_HERE)/jupyter/config
-export JUPYTER_DATA_DIR := $(HOME_HERE)/jupyter
-export JUPYTER_RUNTIME_DIR := $(HOME_HERE)/jupyter/runtime
+export KERAS_HOME := $(CURDIR)/build/keras
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+export IPYTHONDIR := $(CURDIR)/build/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/build/jupyter
+export JUPYTER_DATA_DIR := $(CURDIR)/build/jupyter
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/build/jupyter
 
 help:  ## this list
 	@echo "make reproduce            the whole study; on synthetic phantoms when no images are at hand"
@@ -176,7 +175,7 @@ notebooks:
 	+@$(ALONE) $@-alone
 
 notebooks-alone: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
-	rm -rf build/sample
+	rm -rf build/sample && mkdir -p build
 	XRAY_PROFILE=sample $(PY) -m pytest -v -x --nbval-lax --nbval-current-env notebooks
 
 clean:
