@@ -19,6 +19,7 @@ from xraylib import backend, model, pipeline, published
 from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, whole, write_json, write_table
+from xraylib.weights import load_network
 
 NETWORKS = ("published", "xray_cnn")
 Say = Callable[[str], None]
@@ -240,7 +241,7 @@ def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], n
     """(network, seed) -> the trained network of config.models as a function of uint8 (n, size, size) images to (n,)."""
     apply = {"published": published.predict_arrays, "xray_cnn": predict}
     return {
-        (network, seed): partial(apply[network], keras.models.load_model(_model_path(network, seed, config)))
+        (network, seed): partial(apply[network], load_network(_model_path(network, seed, config)))
         for network in NETWORKS
         for seed in config.seeds
     }
