@@ -126,7 +126,8 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
         files = list_images(root)
     except OSError as error:  # an unreadable folder, or a loop of links
         raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(WORKERS) as pool:
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
         rows = list(
             tqdm(pool.map(lambda path: _row(path, root), files), "reading images", len(files), delay=5, mininterval=2)
         )
@@ -189,20 +190,18 @@ def _is_text(path: Path) -> bool:
 
 def _look(path: Path) -> dict:
     """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
-            found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
-            if min(image.size) < LEAST_SIDE:
-                raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
-            if getattr(image, "is_animated", False):
-                raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
-            image.draft("L", (1, 1))
-            ImageOps.exif_transpose(image, in_place=True)  # loads it; what decoding would stumble over is found now
-            if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
-                raise ValueError("pixels that are no finite numbers")
+    with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
+        found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
+        if min(image.size) < LEAST_SIDE:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
+        if getattr(image, "is_animated", False):
+            raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
+        image.draft("L", (1, 1))
+        ImageOps.exif_transpose(image, in_place=True)  # loads it; what decoding would stumble over is found now
+        if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+            raise ValueError("pixels that are no finite numbers")
     return found
 
 
@@ -243,7 +242,7 @@ def assign_splits(index: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
                 "Add images of other patients."
             )
     folded = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    strata = train.subtype.where(train.subtype.map(train.subtype.value_counts()) >= folds, train.label.astype(str))
+    strata = train.subtype if train.subtype.value_counts().min() >= folds else train.label
     _, tune = next(folded.split(train, strata, groups))
     split[np.flatnonzero(index.folder == "train")[tune]] = "tune"
     return split
