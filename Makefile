@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce verify predict bench test lint unit notebooks data clean publish lock FORCE \
+.PHONY: help reproduce verify predict bench test lint unit coverage notebooks data clean publish lock FORCE \
   sweep reproduce-alone verify-alone bench-alone notebooks-alone
 
 DATA ?= $(XRAY_DATA)
@@ -50,6 +50,7 @@ export JUPYTER_RUNTIME_DIR := $(CURDIR)/build/jupyter
 help:  ## this list
 	@echo "make reproduce            the whole study; on synthetic phantoms when no images are at hand"
 	@echo "make test                 every test: lint, unit tests, and the notebooks on a sample of the images"
+	@echo "make coverage             lines and branches of xraylib that tests and notebooks run; fails below 95 %"
 	@echo "make verify               compare the last run's results with those in git; fails on a difference"
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
@@ -170,6 +171,12 @@ lint: $(INSTALLED)
 
 unit: $(INSTALLED)
 	$(PY) -m pytest tests
+
+# Lines and branches that the tests and the notebooks run, in processes that they start too; slower, so apart.
+coverage: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+	rm -rf build/sample .coverage* && mkdir -p build
+	XRAY_PROFILE=sample $(PY) -m pytest --cov --cov-report= --nbval-lax --nbval-current-env tests notebooks
+	$(PY) -m coverage report
 
 notebooks:
 	+@$(ALONE) $@-alone
