@@ -7,7 +7,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce verify predict bench test lint unit notebooks data clean publish lock FORCE
+.PHONY: help reproduce verify predict bench test lint unit coverage notebooks data clean publish lock FORCE \
+  sweep reproduce-alone verify-alone bench-alone notebooks-alone
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)
@@ -18,9 +19,9 @@ endif
 PROFILE := $(if $(strip $(DATA)),full,demo)
 PHANTOMS := build/phantoms/chest_xray
 FILMS := $(if $(strip $(DATA)),$(DATA),$(PHANTOMS))
-RESULTS := $(if $(filter full,$(PROFILE)),results,results/demo)
-PLOTS := $(if $(filter full,$(PROFILE)),Plot,Plot/demo)
 B := build/$(PROFILE)
+RESULTS := $(or $(if $(filter full,$(PROFILE)),results),$(if $(filter demo,$(PROFILE)),results/demo),$(B)/results)
+PLOTS := $(or $(if $(filter full,$(PROFILE)),Plot),$(if $(filter demo,$(PROFILE)),Plot/demo),$(B)/Plot)
 export XRAY_DATA := $(DATA)
 
 # The first Python of a version that TensorFlow has wheels for.
@@ -31,9 +32,25 @@ INSTALLED := $(VENV)/installed
 PY := $(VENV)/bin/python
 RUN := XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.execute
 
+# One run at a time: TARGET waits until no other run is at work here, then make looks what TARGET-alone still has to do.
+# HELD says to what runs inside that the lock is its own. Without a Python, set-up says so.
+HELD :=
+LOCKED = $(if $(HELD),,$(if $(PYTHON),$(PYTHON) xraylib/alone.py .lock))
+ALONE = $(LOCKED) $(MAKE) --no-print-directory HELD=yes
+
+# What a user keeps at home must neither change a result nor be needed: settings of Keras, matplotlib and Jupyter are
+# looked for, and caches kept, here.
+export KERAS_HOME := $(CURDIR)/build/keras
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+export IPYTHONDIR := $(CURDIR)/build/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/build/jupyter
+export JUPYTER_DATA_DIR := $(CURDIR)/build/jupyter
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/build/jupyter
+
 help:  ## this list
 	@echo "make reproduce            the whole study; on synthetic phantoms when no images are at hand"
 	@echo "make test                 every test: lint, unit tests, and the notebooks on a sample of the images"
+	@echo "make coverage             lines and branches of xraylib that tests and notebooks run; fails below 95 %"
 	@echo "make verify               compare the last run's results with those in git; fails on a difference"
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
@@ -47,6 +64,10 @@ help:  ## this list
 
 # --- set-up ---
 
+ifndef HELD
+$(INSTALLED): requirements.lock pyproject.toml
+	+@$(ALONE) $@
+else
 $(INSTALLED): requirements.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 to 3.13 found. Install one, or name it: make PYTHON=path/to/python3.11"; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 150 packages, 1 to 3 minutes"
@@ -56,6 +77,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  || { tail -20 $(VENV)/pip.log; echo "Set-up failed; $(VENV)/pip.log says why."; exit 1; }
 	@$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+endif
 
 lock: $(INSTALLED)  # uv resolves for every platform at once
 	$(PY) -m pip install --quiet uv
@@ -67,21 +89,25 @@ lock: $(INSTALLED)  # uv resolves for every platform at once
 data: $(INSTALLED)
 	$(PY) -m xraylib.download data/chest_xray
 
-$(PHANTOMS)/PHANTOMS.txt: xraylib/phantom.py | $(INSTALLED)
+# What a killed run had begun to write (files.whole). No other run can be writing where the lock is ours.
+sweep:
+	@find build $(RESULTS) $(PLOTS) models -name '.unfinished-*' -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(PHANTOMS)/PHANTOMS.txt: xraylib/phantom.py | $(INSTALLED) $(if $(HELD),sweep)
 	$(PY) -m xraylib.phantom $(PHANTOMS)
 
 # The list of files, with sizes and times: newer only when the images are others.
-$(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+$(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sweep)
 	@[ -d "$(FILMS)" ] || { echo "$(FILMS): no such folder. Wanted a chest_xray folder with train/, val/ and test/."; \
 	  echo "Get the images with: make data. Or name the folder: make reproduce DATA=folder. Or leave DATA out to use phantoms."; exit 1; }
-	@mkdir -p $(B) && { echo "$(FILMS)"; ls -lLnR "$(FILMS)"; } > $@.new
+	@mkdir -p $(B) && { echo "$(FILMS)"; ls -lLnR "$(FILMS)" 2>&1 || true; } > $@.new  # the index says what can't be read
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # --- the study ---
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
-TABLES := $(BASE) xraylib/index.py xraylib/images.py
-NETWORKS := xraylib/backend.py xraylib/model.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
+TABLES := $(BASE) xraylib/decode.py xraylib/index.py xraylib/images.py
+NETWORKS := xraylib/backend.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
 
 $(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)
 	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb
@@ -97,23 +123,35 @@ $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(
 $(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(BASE) xraylib/evaluate.py | $(INSTALLED)
 	@$(RUN) notebooks/04_predict_val.ipynb $(B)/04_predict_val.ipynb
 
+# Ctrl-C must not delete what a stopped notebook has already renewed: its executed copy, written last, says what is done.
+.PRECIOUS: $(RESULTS)/index.csv $(RESULTS)/history.csv $(RESULTS)/predictions.csv $(RESULTS)/metrics.json
+
 STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb
 
 # What a run gives is set beside what was published; that another CPU rounds otherwise is no failure of the run.
 $(B)/verified.txt: $(STUDY) xraylib/verify.py
 	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.verify | tee $@ || true
 
-verify: $(STUDY)
+verify:
+	+@$(ALONE) $@-alone
+
+verify-alone: $(STUDY)
 	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.verify
 
-reproduce: $(STUDY) $(B)/verified.txt  ## the whole study
+reproduce:
+	+@$(ALONE) $@-alone
+
+reproduce-alone: $(STUDY) $(B)/verified.txt
 	@echo "Done, $(PROFILE) profile, images from $(FILMS): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
 
 predict: $(INSTALLED)
 	@[ -n "$(IMAGES)" ] || { echo "Which images? make predict IMAGES=file-or-folder"; exit 1; }
 	@$(PY) -m xraylib.predict "$(IMAGES)"
 
-bench: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+bench:
+	+@$(ALONE) $@-alone
+
+bench-alone: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
 	@$(PY) -m pip install --disable-pip-version-check --quiet torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
 	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.bench
 
@@ -129,12 +167,22 @@ test: lint unit notebooks
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 unit: $(INSTALLED)
 	$(PY) -m pytest tests
 
-notebooks: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
-	rm -rf build/sample
+# Lines and branches that the tests and the notebooks run, in processes that they start too; slower, so apart.
+coverage: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+	rm -rf build/sample .coverage* && mkdir -p build
+	XRAY_PROFILE=sample $(PY) -m pytest --cov --cov-report= --nbval-lax --nbval-current-env tests notebooks
+	$(PY) -m coverage report
+
+notebooks:
+	+@$(ALONE) $@-alone
+
+notebooks-alone: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
+	rm -rf build/sample && mkdir -p build
 	XRAY_PROFILE=sample $(PY) -m pytest -v -x --nbval-lax --nbval-current-env notebooks
 
 clean:

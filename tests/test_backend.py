@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
-from xraylib import backend
+from xraylib import backend, verify
 
 BITS = """
 from xraylib import backend
@@ -52,3 +53,12 @@ def test_precision_can_be_named(monkeypatch):
     assert backend.precision() == "float32"
     monkeypatch.delenv("XRAY_PRECISION")
     assert backend.precision() == ("mixed_bfloat16" if backend.has_fast_bfloat16() else "float32")
+
+
+def test_the_machine_is_described_by_what_decides_the_bits():
+    said = backend.describe()
+    assert set(verify.KIND) <= set(said)
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    for name in ("amx_bf16", "avx512f"):
+        assert (name in said["cpu"]) <= (name in flags)
+    assert said["cpu"] == backend.cpu() != ""

@@ -1,12 +1,15 @@
 """Notebooks run in order with progress shown; what is stored has no clock, no half-written file and no patient."""
 
+import os
+import signal
+import subprocess
 import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from xraylib import execute
+from xraylib import alone, execute
 from xraylib.files import UserError
 
 
@@ -60,6 +63,24 @@ def test_what_the_user_can_mend_comes_without_a_traceback(run, capsys):
     assert "x.jpeg: found a, wanted b. Do c." in shown
     assert "Traceback" not in shown
     assert "---->" not in shown
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGKILL"])
+def test_an_interruption_is_short_and_writes_nothing(tmp_path, number):
+    source, target, lock = (tmp_path / name for name in ("n.ipynb", "out.ipynb", "lock"))
+    cell = "import time\nprint('at work', flush=True)\ntime.sleep(60)"
+    nbformat.write(new_notebook(cells=[new_code_cell(cell, id="c")]), source)
+    command = [sys.executable, alone.__file__, str(lock), sys.executable, "-m", "xraylib.execute", source, target]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    while "    at work" not in (line := run.stdout.readline()):
+        assert line or run.poll() is None
+    os.killpg(run.pid, getattr(signal, number))
+    said = run.communicate()[0]
+    assert run.returncode == (130 if number == "SIGINT" else -signal.SIGKILL)
+    assert "Traceback" not in said
+    assert ("the same command goes on from here" in said) == (number == "SIGINT")
+    with alone.alone(lock):  # the notebook's kernel, which outlives a kill by a second, keeps the lock until it ends
+        assert {path.name for path in tmp_path.iterdir()} == {"n.ipynb", "lock"}
 
 
 def test_published_notebooks_show_no_patient(tmp_path):

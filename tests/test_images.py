@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xraylib.files import UserError
 from xraylib.images import decode, load_images
 from xraylib.index import build_index
 
@@ -108,7 +109,7 @@ def test_a_failure_while_decoding_leaves_no_array_that_is_believed(indexed):
     load_images(config, index)
     (root / index.path[0]).write_bytes(b"spoilt after indexing")
     changed = index.assign(sha256=["changed", *index.sha256[1:]])
-    with pytest.raises(OSError, match="cannot identify"):
+    with pytest.raises(UserError, match=f"{index.path[0]}: can't be read"):
         load_images(config, changed)
     np.testing.assert_array_equal(load_images(config, index[1:])[0], decode(root / index.path[1], 32))
     assert {p.name for p in config.build.iterdir()} == {"images.npy", "images.csv"}

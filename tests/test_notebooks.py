@@ -1,11 +1,16 @@
 """The notebooks in git were executed in order, hold what nbval compares, and show no patient."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 STORED = [pytest.param(nbformat.read(path, 4), id=path.stem) for path in NOTEBOOKS]
 
 
@@ -64,3 +69,26 @@ def test_whoever_draws_radiographs_says_so(notebook):
 def test_cells_are_short_and_explained(notebook):
     assert max(len(cell.source.splitlines()) for cell in code(notebook)) <= 25
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= len(code(notebook)) / 2
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_whoever_opens_a_notebook_by_hand_is_told_how(notebook):
+    assert ".venv/bin/jupyter lab" in notebook.cells[1].source
+    assert "Colab" in notebook.cells[1].source
+
+
+@pytest.mark.parametrize("notebook", STORED)
+def test_no_path_hangs_on_the_folder_that_the_notebook_is_opened_from(notebook):
+    for cell in code(notebook):
+        assert not re.search(r"""(?<!/ )["'](\.\.?/|results/|Plot/|models/|build/|data/)""", cell.source), cell.source
+
+
+def test_the_settings_are_the_same_from_every_folder():
+    shown = {
+        subprocess.run(
+            [sys.executable, "-c", "from xraylib.config import load_config; print(load_config('demo', {}))"],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+        ).stdout
+        for folder in (ROOT, ROOT / "notebooks", "/")
+    }  # fmt: skip
+    assert len(shown) == 1

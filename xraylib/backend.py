@@ -46,6 +46,17 @@ def has_fast_bfloat16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+def cpu() -> str:
+    """The CPU's name and the widest instructions that it has: machines that differ in either round otherwise."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    known = dict(line.split(":", 1) for line in lines if ":" in line)
+    known = {key.strip(): value.strip() for key, value in known.items()}
+    flags = known.get("flags", known.get("Features", "")).split()
+    widest = [name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd") if name in flags][:1]
+    return ", ".join([known.get("model name") or platform.processor() or platform.machine(), *widest])
+
+
 def precision() -> str:
     """The Keras dtype policy for training here: mixed_bfloat16 or float32 (XRAY_PRECISION overrules)."""
     return os.environ.get("XRAY_PRECISION") or ("mixed_bfloat16" if has_fast_bfloat16() else "float32")
@@ -62,6 +73,7 @@ def describe() -> dict[str, str | int]:
     """The machine and versions that a result was made with."""
     return {
         "cores": os.cpu_count() or 1,
+        "cpu": cpu(),
         "keras": keras.__version__,
         "machine": platform.machine(),
         "precision": precision(),

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,10 @@ ROUNDS = 3
 FILMS = 600  # files that the input pipelines read and decode
 
 
-def pair(name: str, unit: str, work: float, ours: Callable[[], None], other: Callable[[], None]) -> dict:
+def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
     """{"name", "ours", "other", "unit", "ratio"}: `work` units a second by each of two functions, best of ROUNDS."""
-    ours(), other()  # what is done once, and traced or cached, is not what is compared
+    for function in (ours, other):
+        function()  # what is done once, and traced or cached, is not what is compared
     best = {"ours": np.inf, "other": np.inf}
     for _ in range(ROUNDS):
         for which, function in (("ours", ours), ("other", other)):
@@ -117,8 +119,8 @@ def bench_prediction(config: Config) -> list[dict]:
             f"predicting {n:,} ({views} views), against model.predict (1 view)",
             "images/s",
             n,
-            lambda n=n: train.predict(network, many[:n]),
-            lambda n=n: network.predict(plain[:n], batch_size=256, verbose=0),
+            partial(train.predict, network, many[:n]),
+            partial(network.predict, plain[:n], batch_size=256, verbose=0),
         )
         for n in (1, 1000)
     ]

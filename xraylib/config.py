@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROFILES = ("full", "demo", "sample")
@@ -46,7 +47,7 @@ class Config:
 
 
 # Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
-_SHORTER = {
+_SHORTER: dict[str, dict[str, Any]] = {
     "full": {},
     "demo": {"epochs": 24, "batch_size": 16, "published_steps": 400, "published_validation_steps": 200},
     "sample": {
@@ -85,7 +86,7 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
         raise ValueError("profile full: no images. Get them with: make data, or name them: make reproduce DATA=folder.")
     phantoms = data is None or profile == "demo"
     build = REPOSITORY / "build" / profile
-    if phantoms:
+    if data is None or phantoms:
         data = REPOSITORY / "build" / "phantoms" / "chest_xray"
     homes = {
         "full": (REPOSITORY / "results", REPOSITORY / "Plot", REPOSITORY / "models"),

@@ -161,7 +161,8 @@ def prior_shift(table: pd.DataFrame, learned_prevalence: float) -> pd.DataFrame:
     """
     rows = []
     for prevalence in metrics.PREVALENCES:
-        as_is, corrected = [], []
+        as_is: list[float] = []
+        corrected: list[float] = []
         for _, part in table.groupby("seed"):
             label, probability = part.label.to_numpy(), part.probability.to_numpy()
             share = label.mean()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
 from xraylib.files import UserError, write_bytes
@@ -34,12 +37,17 @@ class _Runner(NotebookClient):
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,
+            shutdown_kernel="immediate",  # files are whole or not there, so nothing needs a farewell
             resources={"metadata": {"path": str(path.parent)}},
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             on_cell_start=self._cell_started,
         )
 
     def _cell_started(self, cell, cell_index):
+        loop = asyncio.get_event_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):  # nbclient's handlers wait for a kernel that they have ended
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
         if cell.cell_type == "code":
             first = next((line for line in cell.source.splitlines() if line.strip()), "")
             say(f"[{self.label} {self.number[cell.id]}/{len(self.number)}] {first[:90]}")
@@ -63,7 +71,7 @@ def execute(path: Path, target: Path) -> None:
     Raises CellExecutionError where a cell fails; nothing is then written.
     """
     notebook = nbformat.read(path, as_version=4)
-    _Runner(notebook, path).execute()
+    _Runner(notebook, path).execute(close_fds=False)  # the kernel holds the run's lock too (xraylib.alone), to its end
     for cell in notebook.cells:
         if cell.cell_type == "code" and LIVE in cell.metadata.get("tags", []):
             cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
@@ -122,6 +130,10 @@ def _execute(arguments: argparse.Namespace) -> int:
         say("\n".join([f"\n{arguments.source} stopped. {error.ename}: {error.evalue}", *short]))
         say(f"\nNothing was written to {arguments.target}; earlier results are as they were.")
         return 1
+    except (DeadKernelError, KeyboardInterrupt):
+        say(f"\n{arguments.source} stopped: by Ctrl-C, or, if nobody pressed it, for want of memory (4 GB are enough).")
+        say("Results are as they were; the same command goes on from here.")
+        return 130
     say(f"[{arguments.source.stem}] wrote {arguments.target} and its .html in {time.monotonic() - started:.0f} s")
     return 0
 

@@ -3,33 +3,79 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # prediction starts without pandas
+    import pandas as pd
 
 
 class UserError(Exception):
     """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
 
 
+UNFINISHED = ".unfinished-"  # how names of files being written begin: make sweeps what a killed run left
+
+# What the user can mend where a file can't be written, by the system's number for it.
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, then run the same again."),
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), then run the same again.",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "Wanted a folder that you may write to: change its permissions, or use a clone in another place.",
+    ),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "Move away what stands there in its place."),
+}
+
+
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, that takes its place on success and vanishes on failure."""
+    """A temporary path beside `path`, with its suffix, that takes its place on success and vanishes on failure.
+
+    Its bytes are on the disk before it takes the place, so that a power cut too leaves the earlier file or the new one.
+    Raises UserError where the disk is full or the folder can't be written to.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    with mendable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)  # mkstemp gives 0600, which hides results from colleagues
+            _to_disk(temporary)
+            os.replace(temporary, path)
+            _to_disk(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def mendable(path: Path) -> Iterator[None]:
+    """Within it, what keeps `path` from being written and a user can mend (disk full, not permitted) is a UserError."""
     try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp gives 0600, which hides results from colleagues
-        os.replace(temporary, path)
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        reason = os.strerror(error.errno)
+        raise UserError(f"{path}: can't be written ({reason}). {_REMEDIES[error.errno]}") from error
+
+
+def _to_disk(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no handle of a folder to flush
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def write_bytes(data: bytes, path: Path) -> None:

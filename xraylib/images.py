@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.files import whole, write_table
-from xraylib.index import find_root
-
-
-def decode(path: Path, size: int) -> np.ndarray:
-    """One image as grey levels: uint8 (size, size).
-
-    A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps twice the wanted size, which costs a fraction
-    of the full decoding and changes 0.6 grey levels on average. The aspect ratio is not kept: it differs between the
-    classes (1.21 against 1.50), so that keeping it would hand the network a shortcut that says nothing about lungs.
-    Raises OSError where the file is no image or is cut short.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # build_index has bounded the size
-        with Image.open(path) as image:
-            image.draft("L", (2 * size, 2 * size))
-            grey = _grey(ImageOps.exif_transpose(image))
-    return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Any mode as "L": 16 bits are scaled to 8, transparency is laid on black as film is."""
-    if image.mode.startswith(("I", "F")):
-        levels = np.asarray(image, np.float64)
-        top = 65535 if levels.max(initial=0) > 255 else 255
-        return Image.fromarray(np.clip(levels * (255 / top), 0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L")
-    return image.convert("L")
+from xraylib.decode import decode
+from xraylib.files import UserError, whole, write_table
+from xraylib.index import WORKERS, find_root
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
@@ -54,16 +24,15 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
     """
     array, rows = config.build / "images.npy", config.build / "images.csv"
     kept = _kept(array, rows, config.image_size)
-    if kept is not None and list(kept.index) == list(index.sha256):
+    if kept == list(index.sha256):
         return np.load(array, mmap_mode="r")
-    at_hand = {} if kept is None else {digest: row for row, digest in enumerate(kept.index)}
+    at_hand = {digest: row for row, digest in enumerate(kept)}
     todo = [i for i, digest in enumerate(index.sha256) if digest not in at_hand]
-    old = np.load(array, mmap_mode="r") if at_hand else None
+    old = np.load(array, mmap_mode="r") if at_hand else np.empty(0)
     rows.unlink(missing_ok=True)  # from here until both files are whole, neither is believed
     started = time.monotonic()
     with whole(array) as temporary:
-        shape = (len(index), config.image_size, config.image_size)
-        new = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        new = _blank(temporary, (len(index), config.image_size, config.image_size))
         for i, digest in enumerate(index.sha256):
             if digest in at_hand:
                 new[i] = old[at_hand[digest]]
@@ -75,16 +44,38 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
     return np.load(array, mmap_mode="r")
 
 
+def _blank(path: Path, shape: tuple[int, int, int]) -> np.memmap:
+    """A new array file, mapped for writing.
+
+    It is written in full first: where a disk is full, a write says so, and a mapped page would kill the process.
+    """
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for _ in range(shape[0]):
+            file.write(bytes(shape[1] * shape[2]))
+    return np.load(path, mmap_mode="r+")
+
+
 def _decode_into(array: np.ndarray, rows: list[int], root: Path, index: pd.DataFrame, size: int) -> None:
     def fill(row: int) -> None:
-        array[row] = decode(root / index.path.iloc[row], size)
+        path = root / index.path.iloc[row]
+        try:
+            array[row] = decode(path, size)
+        except Exception as error:  # whatever a decoder raises
+            raise UserError(
+                f"{path}: can't be read ({type(error).__name__}), though it could when notebook 01_explore indexed it. "
+                "Put it back, or run that notebook again: make reproduce"
+            ) from error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without Python's lock
+    with ThreadPoolExecutor(WORKERS) as pool:  # Pillow decodes without Python's lock
         list(tqdm(pool.map(fill, rows), "decoding images", len(rows), delay=5, mininterval=2))
 
 
-def _kept(array: Path, rows: Path, size: int) -> pd.DataFrame | None:
-    if not (array.exists() and rows.exists()):
-        return None
-    kept = pd.read_csv(rows)
-    return kept.set_index("sha256") if (kept["size"] == size).all() else None
+def _kept(array: Path, rows: Path, size: int) -> list[str]:
+    """Hashes of the images in the array, in its order; none where it is missing, damaged or of another size."""
+    try:
+        shape = np.load(array, mmap_mode="r").shape
+        kept = pd.read_csv(rows)
+        return list(kept.sha256) if shape == (len(kept), size, size) else []
+    except (OSError, EOFError, ValueError, AttributeError):  # decoding anew costs seconds
+        return []

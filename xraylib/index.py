@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
@@ -12,20 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
+from xraylib.decode import MOST_PIXELS, SUFFIXES
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
-SUFFIXES = {".jpeg", ".jpg", ".png"}
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
-MOST_PIXELS = 100_000_000  # the largest image published has 6 million; a decompression bomb has more than this
+WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
+LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
+COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
 
 # Counted in the archive; Kaggle's page says 5,863 images, the true number is 5,856.
 OFFICIAL = {
@@ -67,7 +70,8 @@ def find_root(path: Path) -> Path:
     Raises UserError where neither is a chest_xray folder.
     """
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
+        found = "no folder, but a file" if path.is_file() else "no such folder"
+        raise UserError(f"{path}: {found}. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
     for root in (path, path / "chest_xray"):
         if (root / "train").is_dir():
             return root
@@ -78,6 +82,7 @@ def find_root(path: Path) -> Path:
 def list_images(root: Path) -> list[Path]:
     """The image files of root/{train,val,test}/{NORMAL,PNEUMONIA}, sorted; system files (._*, .DS_Store) are left out.
 
+    What bears an image's name is listed, be it a broken link or a folder: build_index says what is wrong with it.
     Raises UserError where a folder is missing or holds no image.
     """
     files = []
@@ -87,7 +92,7 @@ def list_images(root: Path) -> list[Path]:
             inside = [
                 Path(entry.path)
                 for entry in os.scandir(directory)
-                if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file()
+                if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES
             ]
             if not inside:
                 wanted = ", ".join(sorted(SUFFIXES))
@@ -116,9 +121,13 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Raises UserError where a folder is missing, holds no image, or has no readable one.
     """
-    root = find_root(config.data)
-    files = list_images(root)
-    with ThreadPoolExecutor() as pool:
+    try:
+        root = find_root(config.data)
+        files = list_images(root)
+    except OSError as error:  # an unreadable folder, or a loop of links
+        raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
+    with warnings.catch_warnings(), ThreadPoolExecutor(WORKERS) as pool:
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
         rows = list(
             tqdm(pool.map(lambda path: _row(path, root), files), "reading images", len(files), delay=5, mininterval=2)
         )
@@ -129,7 +138,8 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     for folder in FOLDERS:
         for label, name in enumerate(CLASSES):
             if not ((index.folder == folder) & (index.label == label)).any():
-                raise UserError(f"{root / folder / name}: no readable image; {skipped.reason.iloc[0]}. {REMEDY}")
+                first = skipped[skipped.path.str.startswith(f"{folder}/{name}/")].iloc[0]
+                raise UserError(f"{root / folder / name}: no readable image; {first.path}: {first.reason}. {REMEDY}")
     if config.sample_patients:
         index = sample_patients(index, config.sample_patients, config.split_seed)
     index.insert(2, "split", assign_splits(index, config.tune_folds, config.split_seed))
@@ -157,11 +167,17 @@ def _row(path: Path, root: Path) -> dict:
     if row["reason"]:
         return row
     try:
-        data = path.read_bytes()
-        row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **_look(path)}
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        row["reason"] = f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "")
+        if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe would wait for ever
+            raise ValueError("no file, but a folder, pipe or device")
+        row |= {"bytes": path.stat().st_size, "sha256": _sha256(path), **_look(path)}
+    except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
+        row["reason"] = " ".join(f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "").split())
     return row
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # in pieces: a file may be larger than the memory
 
 
 def _is_text(path: Path) -> bool:
@@ -174,14 +190,18 @@ def _is_text(path: Path) -> bool:
 
 def _look(path: Path) -> dict:
     """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
-            found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
-            image.draft("L", (1, 1))
-            image.load()
+    with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
+        found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
+        if min(image.size) < LEAST_SIDE:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
+        if getattr(image, "is_animated", False):
+            raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
+        image.draft("L", (1, 1))
+        ImageOps.exif_transpose(image, in_place=True)  # loads it; what decoding would stumble over is found now
+        if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+            raise ValueError("pixels that are no finite numbers")
     return found
 
 
@@ -222,7 +242,7 @@ def assign_splits(index: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
                 "Add images of other patients."
             )
     folded = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    strata = train.subtype.where(train.subtype.map(train.subtype.value_counts()) >= folds, train.label.astype(str))
+    strata = train.subtype if train.subtype.value_counts().min() >= folds else train.label
     _, tune = next(folded.split(train, strata, groups))
     split[np.flatnonzero(index.folder == "train")[tune]] = "tune"
     return split
@@ -252,4 +272,10 @@ def load_index(config: Config) -> pd.DataFrame:
     path = config.results / "index.csv"
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 01_explore first, or: make reproduce")
-    return pd.read_csv(path, dtype={"patient": str, "patient_number": str, "path": str}, keep_default_na=False)
+    index = pd.read_csv(path, dtype={"patient": str, "patient_number": str, "path": str}, keep_default_na=False)
+    if missing := [column for column in COLUMNS if column not in index]:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; another version wrote it, or a hand. "
+            "Remove it and run notebook 01_explore again, or: make reproduce"
+        )
+    return index

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -192,7 +193,7 @@ def ppv_npv_at(sensitivity, specificity, prevalence: float) -> tuple:
 
 def patient_bootstrap(
     table: pd.DataFrame, statistic: Statistic, resamples: int, seed: int, level: float = LEVEL
-) -> dict[str, tuple[float, float]]:
+) -> dict[Any, tuple[float, float]]:
     """Key -> (lower, upper): percentile intervals of every statistic over resamples of patients (whole clusters).
 
     table: a row per image, with a column patient; statistic: see `statistics`, its weights are (resamples, len(table)),
@@ -462,7 +463,7 @@ def summarise(predictions: pd.DataFrame, config: Config) -> dict:
         predictions = pd.concat([predictions, ensemble(predictions)], ignore_index=True)
     points = operating_points(predictions)
     networks = sorted({network for network, _ in points})
-    summary = {
+    summary: dict[str, Any] = {
         "kind": config.kind,
         "profile": config.profile,
         "resamples": config.bootstrap_resamples,
@@ -473,7 +474,10 @@ def summarise(predictions: pd.DataFrame, config: Config) -> dict:
     for network in networks:
         own = {seed: point for (name, seed), point in points.items() if name == network}
         table = predictions[predictions.network == network]
-        of_network = {"seeds": list(own), "operating_points": [{"seed": s, **asdict(p)} for s, p in own.items()]}
+        of_network: dict[str, Any] = {
+            "seeds": list(own),
+            "operating_points": [{"seed": s, **asdict(p)} for s, p in own.items()],
+        }
         for split in ("train", "tune", "test") if network == PUBLISHED else ("tune", "test"):
             part = table[table.split == split]
             if len(part):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
+
+from xraylib.files import UNFINISHED, UserError, mendable
 
 GRID = 224  # pixels a side of the computed shadow
 FIELD = 22.0  # cm a side: the thorax of a child of about three years, with shoulders and upper abdomen
@@ -61,7 +64,8 @@ def plan(images: int, seed: int = 0) -> list[Item]:
         counts = {subtype: round(share * n) for subtype, share in shares[folder].items()}
         counts["bacteria"] += n - sum(counts.values())  # what rounding left over or took
         wanted |= {(folder, subtype): count for subtype, count in counts.items()}
-    items, patient = [], 0
+    items: list[Item] = []
+    patient = 0
     for (folder, subtype), n in wanted.items():
         left = n
         while left > 0:
@@ -368,31 +372,39 @@ def draw(root: Path, seed: int = 0, images: int = 600, processes: int | None = N
 
     The bytes follow from seed and images alone, whatever the number of processes (default: all cores).
     """
-    root.parent.mkdir(parents=True, exist_ok=True)
     items = plan(images, seed)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=".phantoms-") as name:
+    with mendable(root):
+        root.parent.mkdir(parents=True, exist_ok=True)
+    with mendable(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as name:
         new, masks = Path(name) / "chest_xray", Path(name) / "masks"
         one = partial(_draw_one, root=new, masks=masks, seed=seed)
         with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
             list(tqdm(pool.map(one, items, chunksize=8), "drawing phantoms", len(items), mininterval=2, delay=2))
         (new / MARKER).write_text(NOTICE)
+        if hasattr(os, "sync"):
+            os.sync()  # a power cut must not leave the name of a whole folder on empty files
         for source, target in ((masks, root.parent / "masks"), (new, root)):
             shutil.rmtree(target, ignore_errors=True)
             source.rename(target)
 
 
-def main() -> None:
+def main() -> int:
     """Command line: python -m xraylib.phantom build/phantoms/chest_xray [--images 600] [--seed 0]."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    draw(arguments.folder, arguments.seed, arguments.images)
+    try:
+        draw(arguments.folder, arguments.seed, arguments.images)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(
         f"wrote {arguments.images} synthetic phantoms to {arguments.folder}, and their lesions' places to masks/ beside"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

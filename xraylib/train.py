@@ -19,6 +19,7 @@ from xraylib import backend, model, pipeline, published
 from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, whole, write_json, write_table
+from xraylib.weights import load_network
 
 NETWORKS = ("published", "xray_cnn")
 Say = Callable[[str], None]
@@ -119,7 +120,7 @@ def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) ->
     digest = hashlib.sha256()
     digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
     for module in [*code, backend]:
-        digest.update(Path(module.__file__).read_bytes())
+        digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     digest.update(index[["path", "sha256", "split", "label"]].to_csv(index=False).encode())
     return digest.hexdigest()[:12]
@@ -242,7 +243,7 @@ def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], n
     """(network, seed) -> the trained network of config.models as a function of uint8 (n, size, size) images to (n,)."""
     apply = {"published": published.predict_arrays, "xray_cnn": predict}
     return {
-        (network, seed): partial(apply[network], keras.models.load_model(_model_path(network, seed, config)))
+        (network, seed): partial(apply[network], load_network(_model_path(network, seed, config)))
         for network in NETWORKS
         for seed in config.seeds
     }

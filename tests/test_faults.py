@@ -1,0 +1,392 @@
+"""Bad files and folders: each is read rightly, or listed, or refused with one message; never a traceback or a hang."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from xraylib import audit
+from xraylib.decode import MOST_PIXELS, decode
+from xraylib.files import UserError, whole, write_bytes, write_table
+from xraylib.images import load_images
+from xraylib.index import CLASSES, FOLDERS, LEAST_SIDE, build_index, load_index
+
+RNG = np.random.default_rng(0)
+FILM = Image.fromarray(RNG.integers(40, 220, (6, 5), dtype=np.uint8)).resize((40, 48), Image.Resampling.BICUBIC)
+HERE = "train/PNEUMONIA"
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width, height, depth=1):
+    """A PNG that says it is of this size, and holds a few bytes."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (head, data, b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def exif(data):
+    """A JPEG with this EXIF block."""
+    block = b"Exif\0\0" + data
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(block) + 2) + block + JPEG[2:]
+
+
+JPEG = saved(FILM, "JPEG", quality=90)
+FRAMES = [Image.fromarray(RNG.integers(0, 255, (48, 40), dtype=np.uint8)) for _ in range(3)]
+DEEP = Image.fromarray(np.asarray(FILM).astype(np.uint16) * 257)
+HOLED = Image.fromarray(np.where(np.eye(48, 40) > 0, np.nan, 1).astype(np.float32))
+
+# Contents of files that are listed, with a word of the reason; all are named .jpeg but for those that say so.
+LISTED = {
+    "empty": (b"", "cannot identify"),
+    "text": (b"this is no image\n", "cannot identify"),
+    "html": (b"<!DOCTYPE html><html><title>404</title></html>", "cannot identify"),
+    "zip": (b"PK\x03\x04" + bytes(64), "cannot identify"),
+    "dicom": (bytes(128) + b"DICM" + bytes(200), "cannot identify"),
+    "truncated": (JPEG[: len(JPEG) // 2], "truncated"),
+    "truncated.png": (saved(FILM, "PNG")[:-200], "truncated"),
+    "animated gif": (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "3 frames"),
+    "animated.png": (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "3 frames"),
+    "two pages": (saved(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:2]), "2 frames"),
+    "1x1": (saved(Image.new("L", (1, 1)), "JPEG"), "1 x 1 pixels; wanted at least"),
+    "thread": (saved(Image.new("L", (2000, LEAST_SIDE - 1)), "JPEG"), "wanted at least"),
+    "bomb.png": (png_header(60_000, 60_000), "exceeds limit"),
+    "large.png": (png_header(MOST_PIXELS // 1000 + 1, 1000), "wanted at most"),
+    "not finite": (saved(HOLED, "TIFF"), "no finite numbers"),
+}
+
+# Contents of files that are read, with what they are to look like (None: anything of grey levels).
+READ = {
+    "as it is": (JPEG, FILM),
+    "png as jpeg": (saved(FILM, "PNG"), FILM),
+    "tiff as jpeg": (saved(FILM, "TIFF"), FILM),
+    "bmp as jpeg": (saved(FILM, "BMP"), FILM),
+    "webp as jpeg": (saved(FILM, "WEBP", lossless=True), FILM),
+    "one gif": (saved(FILM, "GIF"), FILM),
+    "jpeg as.png": (JPEG, FILM),
+    "deep.png": (saved(DEEP, "PNG"), FILM),
+    "cmyk": (saved(FILM.convert("RGB").convert("CMYK"), "JPEG", quality=98), FILM),
+    "palette.png": (saved(FILM.convert("P"), "PNG"), FILM),
+    "alpha.png": (saved(FILM.convert("LA"), "PNG"), FILM),
+    "turned": (saved(FILM.transpose(Image.Transpose.ROTATE_180), "JPEG", quality=95,
+                     exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0"), FILM),
+    "bad exif": (exif(b"II*\0\xff\xff\xff\xff"), None),
+    "short exif": (exif(b"MM"), None),
+    "UPPER.JPG": (JPEG, FILM),
+    "a" * 245: (JPEG, FILM),
+    "grey": (saved(Image.new("L", (40, 48), 77), "JPEG", quality=98), Image.new("L", (40, 48), 77)),
+    "long": (saved(Image.new("L", (4000, LEAST_SIDE), 77), "JPEG"), None),
+}  # fmt: skip
+
+
+def named(kind):
+    return kind if Path(kind).suffix else f"{kind}.jpeg"
+
+
+@pytest.fixture
+def folder(world, tmp_path, config):
+    root = tmp_path / "chest_xray"
+    shutil.copytree(world[0], root)
+    return root, dataclasses.replace(config, data=root, tune_folds=4)
+
+
+# --- files ---
+
+
+def test_what_is_no_film_is_listed_with_its_reason(folder):
+    root, config = folder
+    for kind, (data, _) in LISTED.items():
+        (root / HERE / named(kind)).write_bytes(data)
+    index, skipped = build_index(config)
+    assert len(index) == 84
+    reasons = skipped.set_index("path").reason
+    for kind, (_, word) in LISTED.items():
+        reason = reasons.pop(f"{HERE}/{named(kind)}")
+        assert word in reason, (kind, reason)
+        assert "\n" not in reason and str(root) not in reason
+    assert reasons.empty
+
+
+def test_what_is_a_film_is_read_as_the_film_that_it_is(folder):
+    root, config = folder
+    for kind, (data, _) in READ.items():
+        (root / HERE / named(kind)).write_bytes(data)
+    index, skipped = build_index(config)
+    assert skipped.empty, skipped.to_string()
+    images = dict(zip(index.path, load_images(config, index), strict=True))
+    for kind, (_, film) in READ.items():
+        if film:
+            wanted = np.asarray(film.resize((32, 32), Image.Resampling.LANCZOS), int)
+            worst = np.abs(images[f"{HERE}/{named(kind)}"] - wanted).max()
+            assert worst <= (12 if kind in ("palette.png", "cmyk") else 5), (kind, worst)
+
+
+def test_links_pipes_and_folders_are_followed_or_listed(folder, tmp_path):
+    root, config = folder
+    here, film = root / HERE, tmp_path / "film"
+    film.write_bytes(JPEG)
+    (here / "link.jpeg").symlink_to(film)
+    (here / "broken.jpeg").symlink_to(tmp_path / "nowhere")
+    (here / "loop.jpeg").symlink_to(here / "loop.jpeg")
+    (here / "around.jpeg").symlink_to(root)
+    (here / "zero.jpeg").symlink_to("/dev/zero")
+    (here / "folder.jpeg").mkdir()
+    os.mkfifo(here / "pipe.jpeg")
+    index, skipped = build_index(config)
+    assert f"{HERE}/link.jpeg" in set(index.path)
+    reasons = skipped.set_index("path").reason.rename(lambda path: Path(path).stem)
+    assert reasons.index.tolist() == ["around", "broken", "folder", "loop", "pipe", "zero"]
+    assert reasons.broken.startswith("FileNotFoundError")
+    assert "symbolic links" in reasons.loop
+    assert reasons[["around", "folder", "pipe", "zero"]].str.contains("no file, but a folder, pipe or device").all()
+
+
+def test_memory_stays_below_its_bound_whatever_the_files_say(folder):
+    root, _ = folder
+    side = int(MOST_PIXELS**0.5)
+    for name, image in (("large", Image.new("L", (side, side))), ("bomb", Image.new("1", (15_000, 10_000)))):
+        for i in range(4):
+            (root / HERE / f"{name}{i}.png").write_bytes(saved(image, "PNG", compress_level=1))
+    code = (
+        "import resource, sys, dataclasses; from pathlib import Path; from xraylib.config import load_config\n"
+        "from xraylib.index import build_index\n"
+        "config = dataclasses.replace(load_config('demo', {}), data=Path(sys.argv[1]), tune_folds=4)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "index, skipped = build_index(config)\n"
+        "print(len(index), len(skipped), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    read, listed, kilobytes = map(int, ran.stdout.split())
+    assert (read, listed) == (88, 4)
+    from xraylib.index import WORKERS
+
+    unit = 1 if sys.platform == "linux" else 1024  # macOS counts bytes
+    assert kilobytes / unit < 50_000 + WORKERS * MOST_PIXELS * 4 / 1024
+
+
+# --- folders ---
+
+
+@contextlib.contextmanager
+def nobody():
+    """Inside, this process may do no more than a user without rights, even where tests are run by root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder(world):
+    """A copy of the world where everybody may enter (pytest's own folders are closed)."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield shutil.copytree(world[0], Path(name) / "chest_xray")
+
+
+def test_an_unreadable_file_is_listed(open_folder, config):
+    path = open_folder / HERE / "person1_bacteria_1.jpeg"
+    path.chmod(0)
+    with nobody():
+        index, skipped = build_index(dataclasses.replace(config, data=open_folder, tune_folds=4))
+    assert len(index) == 83
+    assert skipped.path.tolist() == [f"{HERE}/person1_bacteria_1.jpeg"]
+    assert "Permission denied" in skipped.reason[0]
+
+
+@pytest.mark.parametrize("inside", ["", "train", "train/PNEUMONIA"])
+def test_an_unreadable_folder_is_one_message(open_folder, config, inside):
+    (open_folder / inside).chmod(0)
+    with nobody(), pytest.raises(UserError, match=r"Permission denied\. Wanted a folder that you may read"):
+        build_index(dataclasses.replace(config, data=open_folder))
+    (open_folder / inside).chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_message(open_folder):
+    open_folder.chmod(0o555)
+    for path in (open_folder / "results.csv", open_folder / "new" / "results.csv"):
+        with nobody(), pytest.raises(UserError, match=r"results.csv: can't be written \(Permission denied\)"):
+            write_table(pd.DataFrame({"a": [1]}), path)
+
+
+def test_what_stands_in_the_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(UserError, match="Move away what stands there"):
+        write_bytes(b"", tmp_path / "results" / "index.csv")
+
+
+def test_a_loop_of_links_in_place_of_a_folder_is_one_message(tmp_path, config):
+    (tmp_path / "chest_xray").symlink_to(tmp_path / "chest_xray")
+    with pytest.raises(UserError, match="no such folder"):
+        build_index(dataclasses.replace(config, data=tmp_path / "chest_xray"))
+
+
+def test_a_file_in_place_of_the_folder_is_said(tmp_path, config):
+    (tmp_path / "chest_xray.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"chest_xray\.zip: no folder, but a file"):
+        build_index(dataclasses.replace(config, data=tmp_path / "chest_xray.zip"))
+
+
+def test_one_patient_alone_is_too_few_to_keep_tune_apart(folder):
+    root, config = folder
+    for i, path in enumerate(sorted((root / HERE).iterdir())):
+        path.rename(path.with_name(f"person1_bacteria_{i}.jpeg"))
+    with pytest.raises(UserError, match="train/PNEUMONIA: images of 1 patients; wanted at least 4"):
+        build_index(config)
+
+
+def test_a_file_in_two_classes_stays_in_one_split_and_is_found(folder):
+    root, config = folder
+    for i in range(6):
+        path = sorted((root / "train" / "NORMAL").iterdir())[4 * i]
+        shutil.copy(path, root / HERE / f"person9{i}_virus_1.jpeg")
+    index, _ = build_index(config)
+    twice = index[index.duplicated("sha256", keep=False)]
+    assert len(twice) == 12
+    assert len(twice[["sha256", "split"]].drop_duplicates()) == 6
+    found = audit.count_copies(audit.copies(index, load_images(config, index)))
+    assert found.loc["identical", "of two classes"] == 6
+    assert found.loc["identical", "of two splits"] == 0
+
+
+KINDS = {**{k: v[0] for k, v in LISTED.items() if "bomb" not in k}, **{k: v[0] for k, v in READ.items()}}
+FILES = st.lists(st.sampled_from(sorted(KINDS)), max_size=4)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(FILES, min_size=6, max_size=6), st.sets(st.integers(0, 5), max_size=1), st.integers(0, 12))
+def test_any_folder_gives_an_index_of_films_or_one_message(contents, missing, good):
+    from xraylib.config import Config
+
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name) / "chest_xray"
+        homes = {home: Path(name) / home for home in ("results", "plots", "models", "build")}
+        config = Config("sample", root, True, **homes, image_size=32, tune_folds=2)
+        count = 0
+        for i, (kinds, (folder, label)) in enumerate(
+            zip(contents, [(f, c) for f in FOLDERS for c in CLASSES], strict=True)
+        ):
+            if i in missing:
+                continue
+            here = root / folder / label
+            here.mkdir(parents=True)
+            for n, kind in enumerate(kinds + ["as it is"] * good):
+                (here / f"{n}{named(kind)[-200:]}").write_bytes(KINDS[kind])
+                count += 1
+        try:
+            index, skipped = build_index(config)
+        except UserError as error:
+            assert "\n" not in str(error)
+            assert str(root) in str(error) or "train/" in str(error)
+            return
+        assert len(index) + len(skipped) == count
+        assert (skipped.reason != "").all()
+        assert not index.isna().any().any()
+        assert (index.width * index.height).between(LEAST_SIDE**2, MOST_PIXELS).all()
+        images = load_images(config, index)
+        assert images.shape == (len(index), 32, 32)
+        train = index[index.folder == "train"]
+        assert not set(train[train.split == "tune"].sha256) & set(train[train.split == "train"].sha256)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=64), st.integers(0, len(JPEG)), st.sampled_from(["jpeg", "png", "tiff"]))
+def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
+    data = bytearray({"jpeg": JPEG, "png": saved(DEEP, "PNG"), "tiff": saved(FILM, "TIFF")}[kind])
+    data[where : where + len(noise)] = noise
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "film.jpeg"
+        path.write_bytes(bytes(data))
+        from xraylib.index import _row
+
+        root = Path(name)
+        (root / "train" / "NORMAL").mkdir(parents=True)
+        path = path.rename(root / "train" / "NORMAL" / "film.jpeg")
+        row = _row(path, root)
+        if not row["reason"]:
+            assert decode(path, 32).shape == (32, 32)
+
+
+# --- the disk, and results of another version ---
+
+
+@pytest.fixture
+def small_disk():
+    """Inside, no file may grow beyond 20,000 bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_table_that_does_not_fit_leaves_the_earlier_one(tmp_path, small_disk):
+    path = tmp_path / "predictions.csv"
+    write_bytes(b"earlier", path)
+    with pytest.raises(UserError, match=r"predictions.csv: can't be written \(File too large\)"):
+        write_bytes(bytes(20_001), path)
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_process(folder, small_disk):
+    _, config = folder
+    index, _ = build_index(config)
+    with pytest.raises(UserError, match=r"images.npy: can't be written \(File too large\)"):
+        load_images(config, index)
+    assert not list(config.build.iterdir())
+
+
+def test_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path, small_disk):
+    from xraylib.backend import keras
+
+    path = tmp_path / "network.keras"
+    write_bytes(b"earlier", path)
+    network = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
+    with (
+        pytest.raises(UserError, match=r"network.keras: can't be written \(File too large\)"),
+        whole(path) as temporary,
+    ):
+        network.save(temporary)
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_index_of_another_version_is_refused(world, config):
+    write_table(world[1].drop(columns=["split", "patient"]), config.results / "index.csv")
+    with pytest.raises(UserError, match="no column split, patient, patient_number, width, height; another version"):
+        load_index(config)
+
+
+def test_decoded_images_that_are_damaged_are_decoded_again(folder, capsys):
+    _, config = folder
+    index, _ = build_index(config)
+    before = np.array(load_images(config, index))
+    for damage in (b"", b"\x93NUMPY", (config.build / "images.npy").read_bytes()[:-1000]):
+        (config.build / "images.npy").write_bytes(damage)
+        np.testing.assert_array_equal(load_images(config, index), before)
+        assert "decoded 84 images" in capsys.readouterr().out

@@ -1,0 +1,89 @@
+"""A network's file is the study's, or is refused with one message; nothing in it is ever run."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from xraylib.backend import keras
+from xraylib.files import UserError
+from xraylib.weights import load_network
+
+
+def network(*layers, size=8):
+    return keras.Sequential([keras.Input((size, size, 1)), keras.layers.Flatten(), *layers])
+
+
+def save(path, *layers, **kwargs):
+    network(*layers, **kwargs).save(path)
+    return path
+
+
+def edited(path, name, change):
+    """The same archive with one member's bytes changed."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    members[name] = change(members[name])
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+    return path
+
+
+def test_the_studys_own_file_predicts_as_it_was_saved(tmp_path):
+    own = network(keras.layers.Dense(1))
+    own.save(tmp_path / "own.keras")
+    images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_array_equal(load_network(tmp_path / "own.keras", (8, 8, 1))(images), own(images))
+
+
+def truncated(path):
+    save(path, keras.layers.Dense(1))
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def not_finite(path):
+    own = network(keras.layers.Dense(1))
+    own.set_weights([np.full_like(weight, np.nan) for weight in own.get_weights()])
+    own.save(path)
+
+
+def of_other_code(path):
+    save(path, keras.layers.Dense(1))
+    edited(path, "config.json", lambda data: data.replace(b'"module": "keras.layers"', b'"module": "os"')
+           .replace(b'"class_name": "Dense"', b'"class_name": "system"'))  # fmt: skip
+
+
+SPOILT = {
+    "missing": (lambda path: None, "not there"),
+    "text": (lambda path: path.write_text("no network"), "no network of this study"),
+    "empty": (lambda path: path.write_bytes(b""), "no network of this study"),
+    "pickle": (
+        lambda path: path.write_bytes(b"\x80\x04cos\nsystem\n(S'touch x'\ntR."),
+        "no network of this study",
+    ),
+    "truncated": (truncated, "no network of this study"),
+    "Lambda": (lambda path: save(path, keras.layers.Lambda(lambda x: x[:, :1])), "no network of this study"),
+    "other code": (of_other_code, "no network of this study"),
+    "two outputs": (lambda path: save(path, keras.layers.Dense(2)), r"to \(2,\); wanted \(8, 8, 1\) to \(1,\)"),
+    "other size": (lambda path: save(path, keras.layers.Dense(1), size=9), r"images \(9, 9, 1\)"),
+    "not finite": (not_finite, "not finite"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_another_file_is_one_message_with_the_remedy(tmp_path, kind):
+    spoil, words = SPOILT[kind]
+    path = tmp_path / "own.keras"
+    spoil(path)
+    with pytest.raises(UserError, match=words) as error:
+        load_network(path, (8, 8, 1))
+    assert str(path) in str(error.value)
+    assert "make reproduce" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_older_format_is_refused_by_its_name(tmp_path):
+    (tmp_path / "own.h5").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"not a \.keras file"):
+        load_network(tmp_path / "own.h5")
