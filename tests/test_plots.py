@@ -166,6 +166,39 @@ def test_every_corruption_has_a_panel_that_starts_at_the_untouched_images():
     assert "n = 342" in fig.get_suptitle()
 
 
+def test_the_story_fills_what_was_measured_on_test_and_says_n():
+    common = {"statistic": "accuracy", "lower": np.nan, "upper": np.nan}
+    table = pd.DataFrame(
+        [
+            {
+                "group": "published experiment",
+                "row": "claimed",
+                "measured_on": "train folder",
+                "images": 5216,
+                "mean": 0.9,
+            },
+            {"group": "published experiment", "row": "measured", "measured_on": "test", "images": 342, "mean": 0.8},
+            {"group": "field", "row": "others", "measured_on": "official test", "images": 624, "mean": 0.85},
+        ]
+    ).assign(patients=225, **common)
+    fig, axes = plots.figure(1, 2, width=plots.DOUBLE)
+    plots.story(table, axes, "synthetic phantoms")
+    marks = [line for line in axes[1].lines if line.get_marker() not in ("None", "", None)]
+    assert [line.get_xdata()[0] for line in marks] == [0.9, 0.8, 0.85]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [True, False, True]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["claimed", "measured", "others"]
+    assert "n = 342, 225 patients" in fig.get_suptitle()
+    assert "synthetic phantoms" in fig.get_suptitle()
+
+
+def test_the_published_comparison_says_of_which_folders():
+    table = pd.DataFrame({"quantity": "accuracy", "source": ["published", "replayed"], "value": [0.9, 0.8]})
+    index = pd.DataFrame({"folder": ["train"] * 5 + ["val"] * 2 + ["test"]})
+    _, ax = plots.figure()
+    plots.published_comparison(table, ax, index)
+    assert "train folder (n = 5) and val folder (n = 2)" in ax.get_title()
+
+
 def test_abstention_is_drawn_from_all_images_to_few():
     table = pd.DataFrame({"coverage": [1.0, 0.5], "network": "xray_cnn", "accuracy": [0.9, 1.0], "sd": [0.01, 0]})
     _, ax = plots.figure()

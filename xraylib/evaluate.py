@@ -13,7 +13,7 @@ from xraylib import metrics
 from xraylib.config import Config
 from xraylib.files import UserError, write_json, write_table
 
-HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "balanced_accuracy")
+HEADLINE = (*metrics.HEADLINE, "balanced_accuracy")
 
 # As the experiment's author printed them; the confusion matrix and both accuracies are of the training folder.
 PUBLISHED = {
@@ -25,6 +25,14 @@ PUBLISHED = {
     "val folder, unscaled images, called PNEUMONIA": 12 / 15,
 }
 PUBLISHED_VAL = {0: [1, 0, 1, 1, 1, 1, 0, 0], 1: [1, 1, 1, 1, 1, 1, 1]}  # per class; the 16th image was skipped
+
+# Rows of the story.
+BASELINES = {
+    "majority": "every film called PNEUMONIA",
+    "metadata": "the file alone (size, bytes, quality)",
+    "thumbnail": "8 x 8 pixels",
+}
+OWN_NETWORKS = {metrics.OWN: "this study's CNN", metrics.ENSEMBLE: "its seeds averaged"}
 
 
 def load_predictions(config: Config) -> pd.DataFrame:
@@ -133,6 +141,52 @@ def _text(row) -> str:
     sd = f" ± {row.sd:.3f}" if np.isfinite(row.sd) else ""
     interval = f" ({row.lower:.3f}-{row.upper:.3f})" if np.isfinite(row.lower) else ""
     return f"{row.mean:.3f}{sd}{interval}"
+
+
+def story(
+    replay: pd.DataFrame, summary: Mapping, compared: pd.DataFrame, index: pd.DataFrame, field: pd.DataFrame
+) -> pd.DataFrame:
+    """The result table of the whole study: as published, replayed, scored honestly; baselines; this study; the field.
+
+    replay: published_replay; compared: evidence.against_baselines; field: results/field.csv, or none of its rows where
+    the images are phantoms. Columns: group, row, measured_on ("train folder", "test", "official test"), images,
+    patients, statistic, mean, sd (over seeds), lower, upper (95 % interval over patients), source, link.
+    """
+    rows = []
+    folder = index[index.folder == "train"]
+    for source, name, images in (("published", "as published", 5216), ("replayed", "replayed", len(folder))):
+        for statistic in ("accuracy", "sensitivity", "specificity"):
+            line = replay[replay.quantity == f"{statistic}, train folder"].iloc[0]
+            row = {
+                "group": "published experiment",
+                "row": f"published experiment, {name}",
+                "measured_on": "train folder",
+                "images": images,
+            }
+            sd = line.sd if source == "replayed" else np.nan
+            rows.append(row | {"statistic": statistic, "mean": line[source], "sd": sd})
+    decided = headline_rows(summary)
+    n = {"measured_on": "test", "images": decided.n_images.iloc[0], "patients": decided.n_patients.iloc[0]}
+    lines = [
+        (
+            "published experiment",
+            "published experiment, on unseen children",
+            decided[decided.network == metrics.PUBLISHED],
+        )
+    ]
+    lines += [("baselines", name, compared[compared.network == network]) for network, name in BASELINES.items()]
+    lines += [("this study", name, decided[decided.network == network]) for network, name in OWN_NETWORKS.items()]
+    for group, name, part in lines:
+        part = part[part.statistic.isin(metrics.HEADLINE)]
+        figures = part[["statistic", "mean", "sd", "lower", "upper"]].to_dict("records")
+        rows += [{"group": group, "row": name} | n | of_statistic for of_statistic in figures]
+    for line in field.itertuples():
+        row = {"group": "field", "row": f"{line.source}: {line.method}", "measured_on": "official test"}
+        row |= {"images": line.images, "source": line.source, "link": line.link}
+        values = {name: (getattr(line, name), getattr(line, f"{name}_sd", np.nan)) for name in metrics.HEADLINE}
+        rows += [row | {"statistic": s, "mean": mean, "sd": sd} for s, (mean, sd) in values.items() if mean == mean]
+    columns = ["group", "row", "measured_on", "images", "patients", "statistic", "mean", "sd", "lower", "upper"]
+    return pd.DataFrame(rows).reindex(columns=[*columns, "source", "link"])
 
 
 def differences(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:

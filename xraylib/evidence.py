@@ -16,7 +16,6 @@ from xraylib import metrics
 from xraylib.config import Config
 from xraylib.corrupt import CORRUPTIONS, Corruption, corrupt
 
-HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 
@@ -73,13 +72,13 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
     first_of_bytes = index[index.split == "test"].drop_duplicates("sha256").path
     first_of_patient = index[index.split == "test"].drop_duplicates("patient").path
     parts = {
-        "as reported": (np.ones(len(table), bool), HEADLINE),
-        "distinct images": (table.path.isin(first_of_bytes).to_numpy(), HEADLINE),
-        "one image a patient": (table.path.isin(first_of_patient).to_numpy(), HEADLINE),
-        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), HEADLINE),
+        "as reported": (np.ones(len(table), bool), metrics.HEADLINE),
+        "distinct images": (table.path.isin(first_of_bytes).to_numpy(), metrics.HEADLINE),
+        "one image a patient": (table.path.isin(first_of_patient).to_numpy(), metrics.HEADLINE),
+        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), metrics.HEADLINE),
     }
     half = dict.fromkeys(points, metrics.HALF)
-    at_half = in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), HEADLINE)}, half, config)
+    at_half = in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), metrics.HEADLINE)}, half, config)
     return pd.concat([in_parts(table, parts, points, config), at_half], ignore_index=True)
 
 
@@ -101,7 +100,7 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
             if network != metrics.OWN
             else {}
         )
-        for statistic in HEADLINE:
+        for statistic in metrics.HEADLINE:
             row = {"network": network, "statistic": statistic}
             row |= {key: found[statistic][key] for key in ("mean", "sd", "lower", "upper")}
             given = more.get(statistic, {})

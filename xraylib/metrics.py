@@ -23,6 +23,7 @@ NO_SEED = -1  # the ensemble's seed in a predictions table
 PREVALENCES = (0.05, 0.20, 0.62)  # a screening, an emergency room, this test split
 BINS = 10  # of the reliability diagram and of the expected calibration error
 LEVEL = 0.95
+HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")  # what every summary shows
 COLUMNS = ("network", "seed", "path", "folder", "split", "label", "subtype", "patient", "probability")
 
 Statistic = Callable[[np.ndarray], dict]  # float64 weights (resamples, images) -> {key: float64 (resamples,)}
