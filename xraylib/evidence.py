@@ -15,6 +15,7 @@ from tqdm import tqdm
 from xraylib import metrics
 from xraylib.config import Config
 from xraylib.corrupt import CORRUPTIONS, Corruption, corrupt
+from xraylib.index import CLASSES
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
@@ -225,7 +226,7 @@ def errors_in_common(table: pd.DataFrame, grey: pd.DataFrame, points: Mapping) -
     wrong = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
     images = wrong.groupby(["path", "label", "subtype"]).wrong.mean().reset_index().join(grey, on="path")
     images["decided"] = np.where(images.wrong >= 0.5, "wrongly", "rightly")
-    images["label"] = images.label.map({0: "NORMAL", 1: "PNEUMONIA"})
+    images["label"] = images.label.map(dict(enumerate(CLASSES)))
     groups = images.assign(share_virus=images.subtype == "virus").groupby(["label", "decided"])
     means = groups[["share_virus", *grey.columns]].mean()
     return groups.size().rename("images").to_frame().join(means).reset_index()

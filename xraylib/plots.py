@@ -172,19 +172,15 @@ def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     return _title(ax, "Size of the files", index, kind)
 
 
-def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind: str = "", full_range: bool = True):
-    """Grey images, one per Axes; axes left over are emptied. uint8 (h, w) or (h, w, 1), or floats if not full_range.
-
-    full_range: black is 0 and white 255, else black and white are each image's own extremes.
-    """
+def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind: str = ""):
+    """Grey images, (h, w) or (h, w, 1) in [0, 255], one per Axes; Axes left over are emptied."""
     axes = np.atleast_1d(axes)
     if len(images) == 0 or len(images) != len(titles) or len(images) > axes.size:
         raise ValueError(f"radiographs: {len(images)} images, {len(titles)} titles, {axes.size} Axes; wanted a match.")
-    span = {"vmin": 0, "vmax": 255} if full_range else {}
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(np.asarray(image).reshape(image.shape[:2]), cmap="gray", interpolation="nearest", **span)
+        ax.imshow(np.asarray(image).reshape(image.shape[:2]), cmap="gray", interpolation="nearest", vmin=0, vmax=255)
         ax.set_title(title, fontsize=7)
     _phantoms(axes.flat[0].figure, kind)
     return axes
@@ -452,9 +448,9 @@ def reliability_diagram(
     return _title(ax, what, table, kind)
 
 
-def decision_curve(table: pd.DataFrame, ax: Axes, thresholds=None, kind: str = "") -> Axes:
+def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """Net benefit against threshold probability, mean over seeds, beside treating all children and none."""
-    thresholds = np.linspace(0.01, 0.95, 189) if thresholds is None else np.asarray(thresholds)
+    thresholds = np.linspace(0.01, 0.95, 189)
     for network, seeds in _networks(table, "decision_curve"):
         colour, dash, _, name = NETWORKS[network]
         curves = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in seeds]

@@ -181,8 +181,8 @@ def timing() -> str:
     machine, mean = json.loads((RESULTS / "timing.json").read_text())["machine"], _seconds()
     return (
         f"On {machine['threads']} threads ({machine['precision']}): {mean['xray_cnn']:.0f} s per "
-        f"seed for the study's CNN, {mean['published']:.0f} s for the published experiment (250 s on its author's "
-        f"machine)."
+        f"seed for the study's CNN, {mean['published']:.0f} s for the published experiment "
+        f"({evaluate.PUBLISHED_SECONDS:.0f} s on its author's machine)."
     )
 
 
