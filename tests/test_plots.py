@@ -79,6 +79,23 @@ def test_no_text_lies_on_another(name, predictions, points):
         assert not any(one.shrunk(0.9, 0.9).overlaps(other) for other in boxes[i + 1 :])
 
 
+@pytest.mark.parametrize("name", [*NAMES, "risk_coverage"])
+def test_no_text_is_cut_off(name, predictions, points):
+    few = pd.DataFrame({"coverage": [1.0, 0.5] * 2, "network": ["published"] * 2 + ["xray_cnn"] * 2})
+    few = few.assign(accuracy=[0.62, 0.64, 0.9, 0.99], sd=[0.004, 0.03, 0.06, 0.02])
+    each = drawings(predictions, points) | {"risk_coverage": lambda ax, kind: plots.risk_coverage(few, ax, 60, kind)}
+    fig, ax = plots.figure(height=3.4 if name != "risk_coverage" else None)
+    each[name](ax, "synthetic phantoms")
+    fig.canvas.draw()
+    legend = ax.get_legend()
+    texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *(legend.get_texts() if legend else [])]
+    for box in (text.get_window_extent() for text in texts if text.get_text()):
+        assert box.x0 >= -1
+        assert box.y0 >= -1
+        assert box.x1 <= fig.bbox.x1 + 1
+        assert box.y1 <= fig.bbox.y1 + 1
+
+
 def test_a_figure_is_the_same_bytes_each_time_and_small(predictions, points, tmp_path):
     for name in ("first.png", "second.png"):
         fig, ax = plots.figure()

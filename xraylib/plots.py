@@ -131,7 +131,7 @@ def counts(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     ax.invert_yaxis()
     longest = max(len(index[(index.split == s) & (index.subtype == t)]) for s, t in bars)
     ax.set_xlim(0, 1.7 * longest)  # room for the numbers
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.set_xlabel("images")
     ax.set_ylabel("split, subtype")
@@ -496,6 +496,8 @@ def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes
         ax.errorbar(100 * part.coverage, part.accuracy, part.sd, fmt=dash + marker, color=colour, markersize=4,
                     linewidth=0.9, capsize=2, label=name)  # fmt: skip
     ax.set_xlim(102, 100 * table.coverage.min() - 2)
+    ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_formatter("{x:.2f}")  # labels of one width, for which the layout leaves room
     ax.grid(axis="y")
     ax.set(xlabel="images decided (%), the surest first", ylabel="accuracy (mean, SD)")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
