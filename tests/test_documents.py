@@ -103,6 +103,19 @@ def test_make_publish_writes_every_generated_page():
     assert set(GENERATED) <= set(publish.split())
 
 
+def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
+    atlas = text("Plot/README.md").split("\n## ")[1:]
+    assert len(atlas) > 20
+    for section in atlas:
+        name, caption, image = section.strip().split("\n\n")
+        sentence, notebook, sources = re.fullmatch(r"(.+\.) Notebook \[.+?\]\((.+?)\), from (.+)\.", caption).groups()
+        assert sentence.count(". ") == 0, name
+        assert re.search(r"\[.+?\]\(\.\./(results|xraylib)/.+?\)", sources), name
+        assert re.search(rf"\((demo/)?{name}\.png\)$", image), name
+        code = [cell.source for cell in nbformat.read(ROOT / "Plot" / notebook, 4).cells if cell.cell_type == "code"]
+        assert any(f'"{name}.png"' in cell or f'{{"{name}":' in cell or f', "{name}":' in cell for cell in code), name
+
+
 @pytest.mark.parametrize("name", [*PAGES])
 def test_no_result_is_typed_by_hand(name):
     assert not re.findall(r"(?<![\w./])0\.\d{2,}", COG.sub("", text(name)))

@@ -65,8 +65,8 @@ def results() -> str:
         first, by = part.iloc[0], part.set_index("statistic")
         named = name if pd.isna(first.link) else name.replace(first.source, f"[{first.source}]({first.link})", 1)
         own = f"**{named}**" if first.group == "this study" else named
-        cells = [_cell(by.loc[statistic]) if statistic in by.index else "" for statistic in metrics.HEADLINE]
-        lines.append(f"| {own} | {first.measured_on}, n = {first.images:,} | {' | '.join(cells)} |")
+        cells = [_narrow(by.loc[statistic]) if statistic in by.index else "" for statistic in metrics.HEADLINE]
+        lines.append(f"| {own} | {first.measured_on},<br>n = {first.images:,} | {' | '.join(cells)} |")
     test = table[table.measured_on == "test"].iloc[0]
     counts = pd.read_csv(RESULTS / "official_counts.csv")
     official = counts.official[counts.folder == "test"].sum()
@@ -159,6 +159,11 @@ def _cell(row: pd.Series) -> str:
     sd = f" ± {row.sd:.3f}" if pd.notna(row.sd) else ""
     interval = f" ({row.lower:.3f}-{row.upper:.3f})" if pd.notna(row.lower) else ""
     return f"{row['mean']:.3f}{sd}{interval}"
+
+
+def _narrow(row: pd.Series) -> str:
+    """`_cell` on two lines that break nowhere else."""
+    return _cell(row).replace(" (", "<br>(").replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def replay() -> str:
