@@ -202,11 +202,10 @@ def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFra
     table: predictions of one network, all seeds. At most n false negatives (lowest probability first) and n false
     positives (highest first).
     """
-    network = table.network.iloc[0]
-    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
-    wrong = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
-    images = wrong.groupby(["path", "subtype", "label"], sort=True).agg(
-        probability=("probability", "mean"), seeds_wrong=("wrong", "sum")
+    images = (
+        _judged(table, points)
+        .groupby(["path", "subtype", "label"], sort=True)
+        .agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
     )
     images = images[images.seeds_wrong > 0].reset_index()
     missed = images[images.label == 1].sort_values(["seeds_wrong", "probability"], ascending=[False, True]).head(n)
@@ -221,15 +220,21 @@ def errors_in_common(table: pd.DataFrame, grey: pd.DataFrame, points: Mapping) -
     table: predictions of one network, all seeds; grey: indexed by path, a column per grey-level statistic
     (audit.grey_statistics). Columns: label, decided (rightly, wrongly), images, share_virus, and the means of grey.
     """
-    network = table.network.iloc[0]
-    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
-    wrong = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
-    images = wrong.groupby(["path", "label", "subtype"]).wrong.mean().reset_index().join(grey, on="path")
+    images = (
+        _judged(table, points).groupby(["path", "label", "subtype"]).wrong.mean().reset_index().join(grey, on="path")
+    )
     images["decided"] = np.where(images.wrong >= 0.5, "wrongly", "rightly")
     images["label"] = images.label.map(dict(enumerate(CLASSES)))
     groups = images.assign(share_virus=images.subtype == "virus").groupby(["label", "decided"])
     means = groups[["share_virus", *grey.columns]].mean()
     return groups.size().rename("images").to_frame().join(means).reset_index()
+
+
+def _judged(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """The predictions of one network with a column more: wrong, whether its decision is."""
+    network = table.network.iloc[0]
+    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
+    return table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
 
 
 # --- robustness ---
