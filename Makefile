@@ -7,8 +7,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce verify predict bench test lint unit coverage notebooks data clean publish lock FORCE \
-  sweep reproduce-alone verify-alone bench-alone notebooks-alone
+.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks data clean publish lock hooks FORCE \
+  sweep reproduce-alone report-alone verify-alone bench-alone notebooks-alone
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)
@@ -51,12 +51,14 @@ help:  ## this list
 	@echo "make reproduce            the whole study; on synthetic phantoms when no images are at hand"
 	@echo "make test                 every test: lint, unit tests, and the notebooks on a sample of the images"
 	@echo "make coverage             lines and branches of xraylib that tests and notebooks run; fails below 95 %"
+	@echo "make report               all four executed notebooks as one HTML page that needs nothing else"
 	@echo "make verify               compare the last run's results with those in git; fails on a difference"
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
 	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
 	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"
 	@echo "make lock                 pin the newest versions that pyproject.toml allows"
+	@echo "make hooks                check every commit (pre-commit), show notebooks' differences cell by cell (nbdime)"
 	@echo "make clean                remove build/ (decoded images, trainings, executed notebooks)"
 	@echo
 	@echo "DATA=folder               use this chest_xray folder (else XRAY_DATA, else data/chest_xray, else phantoms)"
@@ -83,6 +85,12 @@ lock: $(INSTALLED)  # uv resolves for every platform at once
 	$(PY) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --upgrade \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+hooks: $(INSTALLED)  # for contributors; nothing else needs them, so they are not in the lock
+	@$(PY) -m pip install --disable-pip-version-check --quiet pre-commit==4.7.0 nbdime==4.0.4
+	@$(VENV)/bin/pre-commit install
+	@. $(VENV)/bin/activate && nbdime config-git --enable
+	@echo "Commits are checked by .pre-commit-config.yaml; git diff shows notebooks cell by cell (activate $(VENV) first)."
 
 # --- images ---
 
@@ -116,7 +124,7 @@ $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: noteboo
     $(TABLES) $(NETWORKS) xraylib/diagram.py | $(INSTALLED)
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
-$(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv \
+$(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv results/field.csv \
     $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
@@ -143,6 +151,15 @@ reproduce:
 
 reproduce-alone: $(STUDY) $(B)/verified.txt
 	@echo "Done, $(PROFILE) profile, images from $(FILMS): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
+
+# Of a run on real images it shows patients, as the notebooks in build/ do: build/ is never in git.
+$(B)/report.html: $(STUDY) xraylib/page.py
+	@$(PY) -m xraylib.page $(B) $@
+
+report:
+	+@$(ALONE) $@-alone
+
+report-alone: $(B)/report.html
 
 predict: $(INSTALLED)
 	@[ -n "$(IMAGES)" ] || { echo "Which images? make predict IMAGES=file-or-folder"; exit 1; }

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from xraylib import evaluate, metrics
+from xraylib import evaluate, evidence, metrics
+from xraylib.config import load_config
 from xraylib.files import UserError, write_table
 
 
@@ -45,7 +47,8 @@ HISTORY = pd.DataFrame([{"network": "published", "seed": 0, "epoch": 1, "accurac
 
 def test_the_published_figures_are_what_their_matrix_says():
     assert evaluate.PUBLISHED["accuracy, train folder"] == pytest.approx(0.8852, abs=5e-5)
-    assert [len(v) for v in evaluate.PUBLISHED_VAL.values()] == [8, 7]
+    assert [sum(row) for row in evaluate.PUBLISHED_MATRIX] == [1341, 3875]  # the training folder
+    assert [len(v) for v in evaluate.PUBLISHED_VAL.values()] == [8, 7]  # one of the sixteen was skipped
     assert evaluate.PUBLISHED["val folder, unscaled images, called PNEUMONIA"] == 0.8
 
 
@@ -140,3 +143,28 @@ def test_what_was_printed_stands_beside_what_each_replay_prints(predictions):
     assert table["seed 0"]["seconds"] == "12"
     val = predictions[predictions.network == "published_unscaled"]
     assert len(table["seed 0"]["val folder, NORMAL"].split()) == (val.label == 0).sum()
+
+
+def test_the_story_sets_claim_beside_test_and_field(predictions):
+    config = load_config("sample", {})
+    replay = evaluate.published_replay(predictions, HISTORY)
+    summary = metrics.summarise(predictions, config)
+    majority = predictions[predictions.network == "xray_cnn"].assign(network="majority", probability=1.0)
+    compared = evidence.against_baselines(pd.concat([predictions, majority]), config)
+    other = {"method": "a net", "auroc": 0.9, "auroc_sd": 0.01, "accuracy": 0.8, "sensitivity": np.nan}
+    field = pd.DataFrame([other | {"specificity": np.nan, "images": 624, "source": "Someone", "link": "https://x.org"}])
+    index = predictions[predictions.network == "published"]
+    table = evaluate.story(replay, summary, compared, index, field).set_index(["row", "statistic"])
+    accuracy = table.xs("accuracy", level="statistic")["mean"]
+    assert accuracy["published experiment, as published"] == pytest.approx(4617 / 5216)
+    assert accuracy["published experiment, replayed"] == 0.75
+    assert accuracy["published experiment, on unseen children"] == 0.5
+    assert accuracy["every film called PNEUMONIA"] == 0.5
+    assert accuracy["this study's CNN"] == accuracy["its seeds averaged"] == 1
+    other = table.loc["Someone: a net"]
+    assert other["mean"].to_dict() == {"auroc": 0.9, "accuracy": 0.8}  # what its authors do not give is left out
+    assert other.loc["auroc", "sd"] == 0.01
+    images = table.groupby("measured_on").images.unique()
+    assert {name: list(n) for name, n in images.items()} == {
+        "train folder": [5216, 8], "test": [4], "official test": [624]
+    }  # fmt: skip

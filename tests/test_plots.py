@@ -79,6 +79,23 @@ def test_no_text_lies_on_another(name, predictions, points):
         assert not any(one.shrunk(0.9, 0.9).overlaps(other) for other in boxes[i + 1 :])
 
 
+@pytest.mark.parametrize("name", [*NAMES, "risk_coverage"])
+def test_no_text_is_cut_off(name, predictions, points):
+    few = pd.DataFrame({"coverage": [1.0, 0.5] * 2, "network": ["published"] * 2 + ["xray_cnn"] * 2})
+    few = few.assign(accuracy=[0.62, 0.64, 0.9, 0.99], sd=[0.004, 0.03, 0.06, 0.02])
+    each = drawings(predictions, points) | {"risk_coverage": lambda ax, kind: plots.risk_coverage(few, ax, 60, kind)}
+    fig, ax = plots.figure(height=3.4 if name != "risk_coverage" else None)
+    each[name](ax, "synthetic phantoms")
+    fig.canvas.draw()
+    legend = ax.get_legend()
+    texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *(legend.get_texts() if legend else [])]
+    for box in (text.get_window_extent() for text in texts if text.get_text()):
+        assert box.x0 >= -1
+        assert box.y0 >= -1
+        assert box.x1 <= fig.bbox.x1 + 1
+        assert box.y1 <= fig.bbox.y1 + 1
+
+
 def test_a_figure_is_the_same_bytes_each_time_and_small(predictions, points, tmp_path):
     for name in ("first.png", "second.png"):
         fig, ax = plots.figure()
@@ -164,6 +181,39 @@ def test_every_corruption_has_a_panel_that_starts_at_the_untouched_images():
     assert axes[0].lines[0].get_ydata().tolist() == [0.99, 0.9, 0.8]
     assert not axes[2].axison
     assert "n = 342" in fig.get_suptitle()
+
+
+def test_the_story_fills_what_was_measured_on_test_and_says_n():
+    common = {"statistic": "accuracy", "lower": np.nan, "upper": np.nan}
+    table = pd.DataFrame(
+        [
+            {
+                "group": "published experiment",
+                "row": "claimed",
+                "measured_on": "train folder",
+                "images": 5216,
+                "mean": 0.9,
+            },
+            {"group": "published experiment", "row": "measured", "measured_on": "test", "images": 342, "mean": 0.8},
+            {"group": "field", "row": "others", "measured_on": "official test", "images": 624, "mean": 0.85},
+        ]
+    ).assign(patients=225, **common)
+    fig, axes = plots.figure(1, 2, width=plots.DOUBLE)
+    plots.story(table, axes, "synthetic phantoms")
+    marks = [line for line in axes[1].lines if line.get_marker() not in ("None", "", None)]
+    assert [line.get_xdata()[0] for line in marks] == [0.9, 0.8, 0.85]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [True, False, True]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["claimed", "measured", "others"]
+    assert "n = 342, 225 patients" in fig.get_suptitle()
+    assert "synthetic phantoms" in fig.get_suptitle()
+
+
+def test_the_published_comparison_says_of_which_folders():
+    table = pd.DataFrame({"quantity": "accuracy", "source": ["published", "replayed"], "value": [0.9, 0.8]})
+    index = pd.DataFrame({"folder": ["train"] * 5 + ["val"] * 2 + ["test"]})
+    _, ax = plots.figure()
+    plots.published_comparison(table, ax, index)
+    assert "train folder (n = 5) and val folder (n = 2)" in ax.get_title()
 
 
 def test_abstention_is_drawn_from_all_images_to_few():

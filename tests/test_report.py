@@ -3,26 +3,12 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 
 from xraylib import evaluate, evidence, metrics, report
 from xraylib.config import load_config
-
-
-@pytest.mark.parametrize("page", ["README.md", "MODEL_CARD.md", "DATASHEET.md"])
-def test_pages_are_current(page):
-    # cog runs the page's snippets and compares what they print with what stands there
-    checked = subprocess.run(
-        [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", str(report.REPOSITORY / page)],
-        cwd=report.REPOSITORY,
-        text=True,
-        capture_output=True,
-    )
-    assert checked.returncode == 0, f"make publish brings it up to date:\n{checked.stdout[-2000:]}"
 
 
 def test_the_headline_table_holds_the_figures_of_metrics_json():
@@ -78,6 +64,66 @@ def published():
     predictions = pd.read_csv(report.RESULTS / "predictions.csv")
     baselines = pd.read_csv(report.RESULTS / "baselines.csv")
     return config, index, predictions, baselines
+
+
+def test_the_story_follows_from_the_other_tables():
+    summary = json.loads((report.RESULTS / "metrics.json").read_text())
+    tables = {
+        name: pd.read_csv(report.RESULTS / f"{name}.csv", keep_default_na=name != "index")
+        for name in ("published_replay", "against_baselines", "index", "field", "story")
+    }
+    replay, compared, index, field, stored = tables.values()
+    story = evaluate.story(replay, summary, compared, index, field)
+    pd.testing.assert_frame_equal(story, stored, check_dtype=False)
+    assert list(dict.fromkeys(story.group)) == ["published experiment", "baselines", "this study", "field"]
+
+
+def test_the_claim_is_two_sentences_of_figures_from_the_story():
+    said = report.claim()
+    assert len(re.findall(r"\.(?= [A-Z]|$)", said)) == 2
+    story = pd.read_csv(report.RESULTS / "story.csv").set_index(["row", "statistic"])
+    for row in ("published experiment, on unseen children", "this study's CNN"):
+        for statistic in ("auroc", "accuracy"):
+            figures = story.loc[(row, statistic)]
+            assert f"{figures['mean']:.3f} ({figures.lower:.3f}-{figures.upper:.3f})" in said
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((0.02, 0.01, 0.03), "higher by 0.020 (0.010-0.030)"),
+        ((-0.02, -0.03, -0.01), "lower by 0.020 (0.010-0.030)"),
+        ((0.02, -0.01, 0.05), "not told apart from it (difference +0.020, -0.010 to +0.050)"),
+        ((0.02, 0.0, 0.05), "not told apart from it (difference +0.020, +0.000 to +0.050)"),
+    ],
+)
+def test_the_claims_words_follow_from_the_interval(interval, words, tmp_path, monkeypatch):
+    row = dict(zip(("difference", "lower", "upper"), interval, strict=True))
+    pd.DataFrame([{"statistic": "auroc"} | row]).to_csv(tmp_path / "differences.csv", index=False)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    assert report._apart("auroc") == words
+
+
+def test_the_field_is_named_with_its_sources():
+    table = pd.read_csv(report.RESULTS / "field.csv")
+    assert table.link.str.match(r"https://\S+$").all()
+    assert table.auroc.dropna().between(0.5, 1).all()
+    assert table.accuracy.between(0.5, 1).all()
+    assert all(f"[{row.source}]({row.link}): {row.method}" in report.results() for row in table.itertuples())
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("repository-code: https://github.com/some/study", "mybinder.org/v2/gh/some/study/HEAD"),
+        ('repository-code: "https://github.com/some/study.git"', "github/some/study/blob/main/binder/colab.ipynb"),
+        ("", "give this repository's address to"),
+    ],
+)
+def test_the_links_to_run_it_online_follow_from_the_citation(line, shown, tmp_path, monkeypatch):
+    (tmp_path / "CITATION.cff").write_text(f"cff-version: 1.2.0\n{line}\n")
+    monkeypatch.setattr(report, "REPOSITORY", tmp_path)
+    assert shown in report.online()
 
 
 def test_every_table_of_notebook_three_follows_from_the_predictions(published):

@@ -1,0 +1,1 @@
+"""Chest X-ray images to honest evidence; CONTRIBUTING.md says where each line lives."""

@@ -19,6 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from xraylib.index import CLASSES
+
 SPLITS = ("train", "tune", "val", "test")
 HASH_SIDE = 32  # difference hash of 32 x 32 = 1,024 bits
 
@@ -229,7 +231,7 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     grey = grey_statistics(images)
     thumbnails = _thumbnails(images)
     rows = []
-    for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+    for label, name in enumerate(CLASSES):
         train, test = (((index.label == label) & (index.split == s)).to_numpy() for s in ("train", "test"))
         for statistic, values in grey.items():
             a, b = values[train], values[test]

@@ -14,8 +14,6 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-SEVERITIES = (1, 2, 3)
-
 
 @dataclass(frozen=True)
 class Corruption:

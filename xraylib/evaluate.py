@@ -12,19 +12,31 @@ from scipy.stats import beta
 from xraylib import metrics
 from xraylib.config import Config
 from xraylib.files import UserError, write_json, write_table
+from xraylib.index import CLASSES
 
-HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "balanced_accuracy")
+HEADLINE = (*metrics.HEADLINE, "balanced_accuracy")
 
-# As the experiment's author printed them; the confusion matrix and both accuracies are of the training folder.
+# As the author printed them; the confusion matrix (rows: true NORMAL, PNEUMONIA) is of the training folder.
+PUBLISHED_MATRIX = ((1151, 190), (409, 3466))
+PUBLISHED_VAL = {0: [1, 0, 1, 1, 1, 1, 0, 0], 1: [1, 1, 1, 1, 1, 1, 1]}  # per class; the 16th image was skipped
+PUBLISHED_SECONDS = 250.26
+PUBLISHED_IMAGES = sum(map(sum, PUBLISHED_MATRIX))
 PUBLISHED = {
     "running training accuracy": 0.8267,
     '"val_accuracy": augmented training images': 0.8845,
-    "accuracy, train folder": (1151 + 3466) / 5216,
-    "sensitivity, train folder": 3466 / 3875,
-    "specificity, train folder": 1151 / 1341,
-    "val folder, unscaled images, called PNEUMONIA": 12 / 15,
+    "accuracy, train folder": (PUBLISHED_MATRIX[0][0] + PUBLISHED_MATRIX[1][1]) / PUBLISHED_IMAGES,
+    "sensitivity, train folder": PUBLISHED_MATRIX[1][1] / sum(PUBLISHED_MATRIX[1]),
+    "specificity, train folder": PUBLISHED_MATRIX[0][0] / sum(PUBLISHED_MATRIX[0]),
+    "val folder, unscaled images, called PNEUMONIA": sum(map(sum, PUBLISHED_VAL.values())) / 15,
 }
-PUBLISHED_VAL = {0: [1, 0, 1, 1, 1, 1, 0, 0], 1: [1, 1, 1, 1, 1, 1, 1]}  # per class; the 16th image was skipped
+
+# Rows of the story.
+BASELINES = {
+    "majority": "every film called PNEUMONIA",
+    "metadata": "the file alone (size, bytes, quality)",
+    "thumbnail": "8 x 8 pixels",
+}
+OWN_NETWORKS = {metrics.OWN: "this study's CNN", metrics.ENSEMBLE: "its seeds averaged"}
 
 
 def load_predictions(config: Config) -> pd.DataFrame:
@@ -66,10 +78,10 @@ def published_printed(predictions: pd.DataFrame, seconds: Mapping[str, float]) -
     unscaled images (the experiment skipped its sixteenth image) and the seconds that it took.
     """
     as_printed = {
-        "confusion matrix, train folder": "[[1151, 190], [409, 3466]]",
+        "confusion matrix, train folder": str([list(row) for row in PUBLISHED_MATRIX]),
         "val folder, NORMAL": " ".join(map(str, PUBLISHED_VAL[0])),
         "val folder, PNEUMONIA": " ".join(map(str, PUBLISHED_VAL[1])),
-        "seconds": "250.26",
+        "seconds": str(PUBLISHED_SECONDS),
     }
     table = pd.DataFrame({"quantity": list(as_printed), "published": list(as_printed.values())})
     for seed in _seeds(predictions):
@@ -133,6 +145,55 @@ def _text(row) -> str:
     sd = f" ± {row.sd:.3f}" if np.isfinite(row.sd) else ""
     interval = f" ({row.lower:.3f}-{row.upper:.3f})" if np.isfinite(row.lower) else ""
     return f"{row.mean:.3f}{sd}{interval}"
+
+
+def story(
+    replay: pd.DataFrame, summary: Mapping, compared: pd.DataFrame, index: pd.DataFrame, field: pd.DataFrame
+) -> pd.DataFrame:
+    """The result table of the whole study: as published, replayed, scored honestly; baselines; this study; the field.
+
+    replay: published_replay; compared: evidence.against_baselines; field: results/field.csv, or none of its rows where
+    the images are phantoms. Columns: group, row, measured_on ("train folder", "test", "official test"), images,
+    patients, statistic, mean, sd (over seeds), lower, upper (95 % interval over patients), source, link.
+    """
+    rows = []
+    folder = index[index.folder == "train"]
+    for source, name, images in (
+        ("published", "as published", PUBLISHED_IMAGES),
+        ("replayed", "replayed", len(folder)),
+    ):
+        for statistic in ("accuracy", "sensitivity", "specificity"):
+            line = replay[replay.quantity == f"{statistic}, train folder"].iloc[0]
+            row = {
+                "group": "published experiment",
+                "row": f"published experiment, {name}",
+                "measured_on": "train folder",
+                "images": images,
+            }
+            sd = line.sd if source == "replayed" else np.nan
+            rows.append(row | {"statistic": statistic, "mean": line[source], "sd": sd})
+    decided = headline_rows(summary)
+    n = {"measured_on": "test", "images": decided.n_images.iloc[0], "patients": decided.n_patients.iloc[0]}
+    lines = [
+        (
+            "published experiment",
+            "published experiment, on unseen children",
+            decided[decided.network == metrics.PUBLISHED],
+        )
+    ]
+    lines += [("baselines", name, compared[compared.network == network]) for network, name in BASELINES.items()]
+    lines += [("this study", name, decided[decided.network == network]) for network, name in OWN_NETWORKS.items()]
+    for group, name, part in lines:
+        part = part[part.statistic.isin(metrics.HEADLINE)]
+        figures = part[["statistic", "mean", "sd", "lower", "upper"]].to_dict("records")
+        rows += [{"group": group, "row": name} | n | of_statistic for of_statistic in figures]
+    for line in field.itertuples():
+        row = {"group": "field", "row": f"{line.source}: {line.method}", "measured_on": "official test"}
+        row |= {"images": line.images, "source": line.source, "link": line.link}
+        values = {name: (getattr(line, name), getattr(line, f"{name}_sd", np.nan)) for name in metrics.HEADLINE}
+        rows += [row | {"statistic": s, "mean": mean, "sd": sd} for s, (mean, sd) in values.items() if mean == mean]
+    columns = ["group", "row", "measured_on", "images", "patients", "statistic", "mean", "sd", "lower", "upper"]
+    return pd.DataFrame(rows).reindex(columns=[*columns, "source", "link"])
 
 
 def differences(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
@@ -209,7 +270,7 @@ def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataF
 def val_against_published(table: pd.DataFrame) -> pd.DataFrame:
     """Images of the val folder called PNEUMONIA, per class: as published, replayed with its flaw, and done rightly."""
     rows = []
-    for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+    for label, name in enumerate(CLASSES):
         part = table[table.label == label]
         row = {"true class": name, "as published": f"{sum(PUBLISHED_VAL[label])} of {len(PUBLISHED_VAL[label])}"}
         for network in ("published_unscaled", metrics.PUBLISHED, metrics.OWN):

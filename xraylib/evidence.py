@@ -15,8 +15,8 @@ from tqdm import tqdm
 from xraylib import metrics
 from xraylib.config import Config
 from xraylib.corrupt import CORRUPTIONS, Corruption, corrupt
+from xraylib.index import CLASSES
 
-HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 
@@ -73,13 +73,13 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
     first_of_bytes = index[index.split == "test"].drop_duplicates("sha256").path
     first_of_patient = index[index.split == "test"].drop_duplicates("patient").path
     parts = {
-        "as reported": (np.ones(len(table), bool), HEADLINE),
-        "distinct images": (table.path.isin(first_of_bytes).to_numpy(), HEADLINE),
-        "one image a patient": (table.path.isin(first_of_patient).to_numpy(), HEADLINE),
-        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), HEADLINE),
+        "as reported": (np.ones(len(table), bool), metrics.HEADLINE),
+        "distinct images": (table.path.isin(first_of_bytes).to_numpy(), metrics.HEADLINE),
+        "one image a patient": (table.path.isin(first_of_patient).to_numpy(), metrics.HEADLINE),
+        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), metrics.HEADLINE),
     }
     half = dict.fromkeys(points, metrics.HALF)
-    at_half = in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), HEADLINE)}, half, config)
+    at_half = in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), metrics.HEADLINE)}, half, config)
     return pd.concat([in_parts(table, parts, points, config), at_half], ignore_index=True)
 
 
@@ -101,7 +101,7 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
             if network != metrics.OWN
             else {}
         )
-        for statistic in HEADLINE:
+        for statistic in metrics.HEADLINE:
             row = {"network": network, "statistic": statistic}
             row |= {key: found[statistic][key] for key in ("mean", "sd", "lower", "upper")}
             given = more.get(statistic, {})
@@ -203,11 +203,10 @@ def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFra
     table: predictions of one network, all seeds. At most n false negatives (lowest probability first) and n false
     positives (highest first).
     """
-    network = table.network.iloc[0]
-    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
-    wrong = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
-    images = wrong.groupby(["path", "subtype", "label"], sort=True).agg(
-        probability=("probability", "mean"), seeds_wrong=("wrong", "sum")
+    images = (
+        _judged(table, points)
+        .groupby(["path", "subtype", "label"], sort=True)
+        .agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
     )
     images = images[images.seeds_wrong > 0].reset_index()
     missed = images[images.label == 1].sort_values(["seeds_wrong", "probability"], ascending=[False, True]).head(n)
@@ -222,15 +221,21 @@ def errors_in_common(table: pd.DataFrame, grey: pd.DataFrame, points: Mapping) -
     table: predictions of one network, all seeds; grey: indexed by path, a column per grey-level statistic
     (audit.grey_statistics). Columns: label, decided (rightly, wrongly), images, share_virus, and the means of grey.
     """
-    network = table.network.iloc[0]
-    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
-    wrong = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
-    images = wrong.groupby(["path", "label", "subtype"]).wrong.mean().reset_index().join(grey, on="path")
+    images = (
+        _judged(table, points).groupby(["path", "label", "subtype"]).wrong.mean().reset_index().join(grey, on="path")
+    )
     images["decided"] = np.where(images.wrong >= 0.5, "wrongly", "rightly")
-    images["label"] = images.label.map({0: "NORMAL", 1: "PNEUMONIA"})
+    images["label"] = images.label.map(dict(enumerate(CLASSES)))
     groups = images.assign(share_virus=images.subtype == "virus").groupby(["label", "decided"])
     means = groups[["share_virus", *grey.columns]].mean()
     return groups.size().rename("images").to_frame().join(means).reset_index()
+
+
+def _judged(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """The predictions of one network with a column more: wrong, whether its decision is."""
+    network = table.network.iloc[0]
+    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
+    return table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
 
 
 # --- robustness ---

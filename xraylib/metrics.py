@@ -17,6 +17,7 @@ from scipy import stats
 
 from xraylib.config import Config
 from xraylib.files import UserError
+from xraylib.index import CLASSES
 
 OWN, PUBLISHED = "xray_cnn", "published"
 ENSEMBLE = "xray_cnn_ensemble"  # mean probability over the seeds
@@ -24,6 +25,7 @@ NO_SEED = -1  # the ensemble's seed in a predictions table
 PREVALENCES = (0.05, 0.20, 0.62)  # a screening, an emergency room, this test split
 BINS = 10  # of the reliability diagram and of the expected calibration error
 LEVEL = 0.95
+HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")  # what every summary shows
 COLUMNS = ("network", "seed", "path", "folder", "split", "label", "subtype", "patient", "probability")
 
 Statistic = Callable[[np.ndarray], dict]  # float64 weights (resamples, images) -> {key: float64 (resamples,)}
@@ -52,7 +54,7 @@ def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
     UserError if tune lacks a class.
     """
     label, probability = _checked(tune.label, tune.probability)
-    for wanted, name in enumerate(("NORMAL", "PNEUMONIA")):
+    for wanted, name in enumerate(CLASSES):
         if not (label == wanted).any():
             raise UserError(
                 f"predictions: {len(tune)} tune images, none of them {name}; wanted at least one of each class to "
@@ -227,45 +229,17 @@ def delong(label, probability, level: float = LEVEL) -> dict:
     It takes images for independent; the interval is normal, cut at 0 and 1. NaN with fewer than two images of a class.
     """
     label, probability = _checked(label, probability)
-    auroc, covariance = _delong(label, probability[None])
-    variance = float(covariance[0, 0])
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
-    lower, upper = np.clip([auroc[0] - half, auroc[0] + half], 0, 1)
-    return {"auroc": float(auroc[0]), "variance": variance, "lower": float(lower), "upper": float(upper)}
-
-
-def delong_difference(label, first, second, level: float = LEVEL) -> dict:
-    """AUROC of `first` minus that of `second` on the same images: difference, variance, lower, upper, p_value."""
-    label, first = _checked(label, first)
-    _, second = _checked(label, second)
-    auroc, covariance = _delong(label, np.stack([first, second]))
-    difference = float(auroc[0] - auroc[1])
-    variance = float(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
-    if variance == 0:
-        p_value = 1.0 if difference == 0 else 0.0
-    else:
-        p_value = float(2 * stats.norm.sf(abs(difference) / np.sqrt(variance)))
-    return {
-        "difference": difference,
-        "variance": variance,
-        "lower": difference - half,
-        "upper": difference + half,
-        "p_value": p_value,
-    }
-
-
-def _delong(label: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUROCs (k,) and their covariance (k, k) of k networks' probabilities (k, images)."""
-    positive, negative = probabilities[:, label == 1], probabilities[:, label == 0]
-    m, n = positive.shape[1], negative.shape[1]
+    positive, negative = probability[label == 1], probability[label == 0]
+    m, n = len(positive), len(negative)
     if min(m, n) < 2:
-        k = len(probabilities)
-        return np.full(k, np.nan), np.full((k, k), np.nan)
-    midranks = stats.rankdata(np.concatenate([positive, negative], axis=1), axis=1)
-    above = (midranks[:, :m] - stats.rankdata(positive, axis=1)) / n  # each positive: share of negatives below it
-    under = 1 - (midranks[:, m:] - stats.rankdata(negative, axis=1)) / m
-    return above.mean(axis=1), np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(under)) / n
+        return dict.fromkeys(("auroc", "variance", "lower", "upper"), np.nan)
+    midranks = stats.rankdata(np.concatenate([positive, negative]))
+    above = (midranks[:m] - stats.rankdata(positive)) / n  # each positive: share of negatives below it
+    under = 1 - (midranks[m:] - stats.rankdata(negative)) / m
+    auroc, variance = float(above.mean()), float(above.var(ddof=1) / m + under.var(ddof=1) / n)
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
+    lower, upper = np.clip([auroc - half, auroc + half], 0, 1)
+    return {"auroc": auroc, "variance": variance, "lower": float(lower), "upper": float(upper)}
 
 
 # --- comparisons ---
@@ -337,15 +311,13 @@ def _difference(first: Statistic, second: Statistic) -> Statistic:
 def reliability(label, probability, bins: int = BINS) -> pd.DataFrame:
     """A row per equal-width bin (lower, upper]: lower, upper, n, mean_probability, observed (share of PNEUMONIA).
 
-    observed_lower and observed_upper: Wilson's 95 % interval. Empty bins have n = 0 and NaN. The expected calibration
-    error is sum(n * |mean_probability - observed|) / sum(n).
+    Empty bins have n = 0 and NaN. The expected calibration error is sum(n * |mean_probability - observed|) / sum(n).
     """
     label, probability = _checked(label, probability)
     where = _bin(probability, bins)
     n = np.bincount(where, minlength=bins)
     positives = np.bincount(where, label, bins)
     edges = np.linspace(0, 1, bins + 1)
-    lower, upper = wilson(positives, n)
     return pd.DataFrame(
         {
             "lower": edges[:-1],
@@ -353,8 +325,6 @@ def reliability(label, probability, bins: int = BINS) -> pd.DataFrame:
             "n": n,
             "mean_probability": _ratio(np.bincount(where, probability, bins), n),
             "observed": _ratio(positives, n),
-            "observed_lower": lower,
-            "observed_upper": upper,
         }
     )
 
@@ -380,21 +350,18 @@ class Recalibration:
         return _sigmoid(self.slope * logit(probability) + self.intercept)
 
 
-def recalibrate(label, probability, method: str = "platt") -> Recalibration:
-    """The recalibration that fits these (tune) images best by log loss: "platt" (slope, intercept) or "temperature".
+def recalibrate(label, probability) -> Recalibration:
+    """The recalibration that fits these (tune) images best by log loss.
 
-    Platt's (1999) smoothed targets are used, so that perfectly separated images have a finite answer; temperature
-    scaling (Guo 2017) is the same fit without intercept.
+    Platt's (1999) smoothed targets are used, so that perfectly separated images have a finite answer.
     """
     label, probability = _checked(label, probability)
-    if method not in ("platt", "temperature"):
-        raise ValueError(f'recalibrate: method {method!r}; wanted "platt" or "temperature".')
     x = logit(probability)
-    design = np.stack([x, np.ones_like(x)], axis=1)[:, : 2 if method == "platt" else 1]
+    design = np.stack([x, np.ones_like(x)], axis=1)
     n_positive = label.sum()
     target = np.where(label == 1, (n_positive + 1) / (n_positive + 2), 1 / (len(label) - n_positive + 2))
     weights = _newton(design, target)
-    return Recalibration(float(weights[0]), float(weights[1]) if method == "platt" else 0.0)
+    return Recalibration(float(weights[0]), float(weights[1]))
 
 
 def shift_prevalence(probability, from_prevalence: float, to_prevalence: float) -> np.ndarray:

@@ -38,6 +38,13 @@ CLASSES = {0: ("NORMAL", SKY, "o", ""), 1: ("PNEUMONIA", VERMILLION, "x", "////"
 SUBTYPES = {"normal": (SKY, ""), "bacteria": (VERMILLION, "////"), "virus": (PURPLE, "...."), "unknown": (GREY, "")}
 SPLITS = ("train", "tune", "val", "test")
 
+GROUPS = {  # of the story: colour, marker
+    "published experiment": (ORANGE, "s"),
+    "baselines": (GREY, "^"),
+    "this study": (BLUE, "o"),
+    "field": (PURPLE, "D"),
+}
+
 STYLE = {
     "figure.dpi": 200,
     "savefig.dpi": 200,
@@ -122,7 +129,10 @@ def counts(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         )
     ax.set_yticks(range(len(bars)), [f"{split}, {subtype}" for split, subtype in bars])
     ax.invert_yaxis()
-    ax.set_xlim(0, 1.5 * max(len(index[(index.split == s) & (index.subtype == t)]) for s, t in bars))
+    longest = max(len(index[(index.split == s) & (index.subtype == t)]) for s, t in bars)
+    ax.set_xlim(0, 1.7 * longest)  # room for the numbers
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.set_xlabel("images")
     ax.set_ylabel("split, subtype")
     return _title(ax, "Images", index, kind)
@@ -153,7 +163,7 @@ def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         part = shuffled[shuffled.label == label]
         ax.scatter(part.width, part.height, s=5, c=colour, marker=marker, alpha=0.5, linewidths=0.5, label=name)
     if len(index[["width", "height"]].drop_duplicates()) == 1:
-        ax.text(0.5, 0.9, "all images have this size", transform=ax.transAxes, ha="center")
+        ax.text(0.5, 0.3, "all images have this size", transform=ax.transAxes, ha="center")
     ax.set_xlabel("width (pixels)")
     ax.set_ylabel("height (pixels)")
     legend = ax.legend(loc="upper left", markerscale=2)
@@ -162,19 +172,15 @@ def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     return _title(ax, "Size of the files", index, kind)
 
 
-def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind: str = "", full_range: bool = True):
-    """Grey images, one per Axes; axes left over are emptied. uint8 (h, w) or (h, w, 1), or floats if not full_range.
-
-    full_range: black is 0 and white 255, else black and white are each image's own extremes.
-    """
+def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind: str = ""):
+    """Grey images, (h, w) or (h, w, 1) in [0, 255], one per Axes; Axes left over are emptied."""
     axes = np.atleast_1d(axes)
     if len(images) == 0 or len(images) != len(titles) or len(images) > axes.size:
         raise ValueError(f"radiographs: {len(images)} images, {len(titles)} titles, {axes.size} Axes; wanted a match.")
-    span = {"vmin": 0, "vmax": 255} if full_range else {}
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(np.asarray(image).reshape(image.shape[:2]), cmap="gray", interpolation="nearest", **span)
+        ax.imshow(np.asarray(image).reshape(image.shape[:2]), cmap="gray", interpolation="nearest", vmin=0, vmax=255)
         ax.set_title(title, fontsize=7)
     _phantoms(axes.flat[0].figure, kind)
     return axes
@@ -383,7 +389,7 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
     ax.set_xlim(0, 1)
     ax.set_xlabel("probability of pneumonia")
     ax.set_ylabel("images (log scale)")
-    ax.legend(loc="upper center")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)  # inside, it would hide bars or thresholds
     return _title(ax, NETWORKS[network][3], table, kind)
 
 
@@ -438,13 +444,13 @@ def reliability_diagram(
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set(xlabel="mean predicted probability", ylabel="observed share of pneumonia")
     ax.grid()
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return _title(ax, what, table, kind)
 
 
-def decision_curve(table: pd.DataFrame, ax: Axes, thresholds=None, kind: str = "") -> Axes:
+def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """Net benefit against threshold probability, mean over seeds, beside treating all children and none."""
-    thresholds = np.linspace(0.01, 0.95, 189) if thresholds is None else np.asarray(thresholds)
+    thresholds = np.linspace(0.01, 0.95, 189)
     for network, seeds in _networks(table, "decision_curve"):
         colour, dash, _, name = NETWORKS[network]
         curves = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in seeds]
@@ -490,8 +496,10 @@ def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes
         ax.errorbar(100 * part.coverage, part.accuracy, part.sd, fmt=dash + marker, color=colour, markersize=4,
                     linewidth=0.9, capsize=2, label=name)  # fmt: skip
     ax.set_xlim(102, 100 * table.coverage.min() - 2)
+    ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_formatter("{x:.2f}")  # labels of one width, for which the layout leaves room
     ax.grid(axis="y")
-    ax.set(xlabel="images decided (%), the surest first", ylabel="accuracy, mean and SD over seeds")
+    ax.set(xlabel="images decided (%), the surest first", ylabel="accuracy (mean, SD)")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     ax.set_title(_with_kind(f"Abstaining, test split (n = {n:,})", kind))
     return ax
@@ -571,10 +579,11 @@ def maps_over(images: np.ndarray, maps: np.ndarray, titles: Sequence[str], axes,
             ax.contour(masks[i], levels=[0.5], colors=SKY, linewidths=0.8)
 
 
-def published_comparison(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+def published_comparison(table: pd.DataFrame, ax: Axes, index: pd.DataFrame, kind: str = "") -> Axes:
     """The published figures beside the replayed ones, a marker per seed.
 
     table: columns quantity, source ("published" or "replayed"), value (shares, 0 to 1); quantities in the order wanted.
+    index: adds n.
     """
     _some(table, "published_comparison", "columns quantity, source and value")
     quantities = list(dict.fromkeys(table.quantity))
@@ -588,8 +597,39 @@ def published_comparison(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     ax.set_xlabel("share of images")
     ax.set_ylabel("quantity")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    ax.set_title(_with_kind("Published figures, and the same experiment replayed", kind))
+    folders = [f"{name} folder (n = {(index.folder == name).sum():,})" for name in ("train", "val")]
+    ax.set_title(_with_kind(f"As published and as replayed, {' and '.join(folders)}", kind))
     return ax
+
+
+def story(table: pd.DataFrame, axes, kind: str = "") -> np.ndarray:
+    """What was claimed, what it is worth on unseen children, and what others reach; table: evaluate.story.
+
+    A row per line of the table, AUROC on axes[0] and accuracy on axes[1]. Filled: on this study's test split; hollow:
+    on other images (the train folder, or the official test folder), which no interval makes comparable.
+    """
+    _some(table, "story", "evaluate.story")
+    rows = table.drop_duplicates(["group", "row"]).reset_index(drop=True)
+    for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
+        for value in table[table.statistic == statistic].itertuples():
+            y = int(np.flatnonzero((rows.group == value.group) & (rows.row == value.row))[0])
+            colour, marker = GROUPS[value.group]
+            ax.plot((value.lower, value.upper), (y, y), color=colour, linewidth=1.5)
+            ax.plot(value.mean, y, marker, color=colour, markersize=4.5, markeredgewidth=0.8,
+                    mfc=colour if value.measured_on == "test" else "white")  # fmt: skip
+        for y in np.flatnonzero(rows.group.ne(rows.group.shift()))[1:]:
+            ax.axhline(y - 0.5, color=GREY, linewidth=0.5)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set_xlim(None, 1.01)
+        ax.grid(axis="x")
+        ax.set_xlabel(STATISTICS[statistic])
+        ax.set_yticks(range(len(rows)), rows.row if ax is axes[0] else [])
+    n = rows[rows.measured_on == "test"].iloc[0]
+    title = (
+        f"Filled: test split (n = {n.images:,}, {_n(int(n.patients), 'patient')}), 95 % intervals. Hollow: other images"
+    )
+    axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
+    return axes
 
 
 # --- the val folder (notebook 04) ---
@@ -616,7 +656,7 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
             wrong = decision != row.label
             text = f"{NETWORKS[network][3]} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
             style = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": BLACK}
-            below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 5.5}
+            below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 6.2}
             label = ax.text(0.5, -0.03 - 0.095 * line, text, **below, **style)
             label.set_in_layout(False)  # wider than its image, it would squeeze all of them
     return axes
@@ -669,8 +709,9 @@ def _title(ax: Axes, what: str, table: pd.DataFrame | None, kind: str) -> Axes:
 
 def _set_title(ax: Axes, what: str, n_images: int, n_patients: int, kind: str) -> Axes:
     text, n = what, f"(n = {n_images:,}, {_n(n_patients, 'patient')})"
-    width = ax.figure.get_figwidth() / ax.get_gridspec().ncols  # inches; a character takes about 0.062
-    text += (" " if len(text) + len(n) < width / 0.075 else "\n") + n
+    alone = ax.get_gridspec().ncols == 1  # titles of panels side by side break alike
+    fits = len(text) + len(n) < ax.figure.get_figwidth() / 0.075  # inches; a character takes about 0.062
+    text += (" " if alone and fits else "\n") + n
     ax.set_title(_with_kind(text, kind))
     return ax
 

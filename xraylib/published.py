@@ -18,14 +18,6 @@ from xraylib.config import Config
 
 SIZE = 64  # pixels a side, three equal channels
 
-FIGURES = {  # as its author printed them
-    "accuracy": 0.8267,  # running accuracy on the training images
-    "val_accuracy": 0.8845,  # 2,000 augmented training images
-    "confusion_train_folder": [[1151, 190], [409, 3466]],  # rows: true NORMAL, true PNEUMONIA
-    "val_folder": [1, 0, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1],  # 8 NORMAL, then 7 of 8 PNEUMONIA
-    "seconds": 250.26,
-}
-
 
 def build() -> keras.Model:
     """The published CNN (813,217 weights): float32 (batch, 64, 64, 3) in [0, 1] -> probability (batch, 1)."""

@@ -1,0 +1,168 @@
+"""What the pages say is there: links, commands, paths and figures; and what they show is what results/ says."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from xraylib import evaluate
+
+ROOT = Path(__file__).resolve().parent.parent
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+PAGES = [name for name in TRACKED if name.endswith(".md")]
+NOTEBOOKS = [name for name in TRACKED if name.endswith(".ipynb")]
+GENERATED = [name for name in PAGES if "[[[cog" in (ROOT / name).read_text()]
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+COG = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
+DRAWN_LATER = ("data/", "build/", "path/", "Plot/normal.png", "Plot/pneumonia.png")  # by a run on the user's images
+
+
+def text(name: str) -> str:
+    """A page's Markdown; of a notebook, its text cells."""
+    if name.endswith(".md"):
+        return (ROOT / name).read_text()
+    cells = nbformat.read(ROOT / name, 4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def anchors(name: str) -> set[str]:
+    """The anchors that GitHub gives the page's headings."""
+    titles = re.findall(r"^#+ (.+)$", text(name), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def code(name: str) -> list[str]:
+    """What stands in backticks or in fenced blocks."""
+    fenced = re.findall(r"^```.*?$(.*?)^```", text(name), re.DOTALL | re.MULTILINE)
+    return fenced + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text(name), flags=re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
+def test_every_link_resolves(name):
+    broken = []
+    for link in (a or b for a, b in LINK.findall(text(name))):
+        if link.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        inside = target.resolve().relative_to(ROOT).as_posix()
+        known = inside in TRACKED or any(one.startswith(f"{inside}/") for one in TRACKED)
+        if not known or (anchor and anchor not in anchors(inside)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
+def test_every_path_in_code_is_in_git(name):
+    said = re.findall(
+        r"(?<![\w/.])((?:results|Plot|models|notebooks|xraylib|tests|binder)/[\w./*-]*)", " ".join(code(name))
+    )
+    missing = [path for path in said if not _there(path.rstrip("."))]
+    assert not missing
+
+
+def _there(path: str) -> bool:
+    if path.startswith(DRAWN_LATER) or path in ("models/", "results/", "Plot/"):
+        return True
+    return any(fnmatch(name, path) or name.startswith(path.rstrip("/") + "/") for name in TRACKED)
+
+
+@pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
+def test_every_make_target_exists_and_is_in_the_help(name):
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z][\w-]*)", " ".join(code(name))):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+        assert f'@echo "make {target}' in makefile or target in ("help", "lint", "unit", "notebooks")
+
+
+def test_the_help_lists_only_what_there_is():
+    makefile = (ROOT / "Makefile").read_text()
+    listed = re.findall(r'@echo "make ([a-z]+)', makefile)
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert set(listed) <= set(phony.split())
+    assert {name for name in phony.split() if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == {"FORCE"}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_pages_are_current(name):
+    # cog runs the page's snippets and compares what they print with what stands there
+    checked = subprocess.run(
+        [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", name], cwd=ROOT, text=True, capture_output=True
+    )
+    assert checked.returncode == 0, f"make publish brings it up to date:\n{checked.stdout[-2000:]}"
+
+
+def test_make_publish_writes_every_generated_page():
+    (publish,) = re.findall(r"^publish:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(GENERATED) <= set(publish.split())
+
+
+def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
+    atlas = text("Plot/README.md").split("\n## ")[1:]
+    assert len(atlas) > 20
+    for section in atlas:
+        name, caption, image = section.strip().split("\n\n")
+        sentence, notebook, sources = re.fullmatch(r"(.+\.) Notebook \[.+?\]\((.+?)\), from (.+)\.", caption).groups()
+        assert sentence.count(". ") == 0, name
+        assert re.search(r"\[.+?\]\(\.\./(results|xraylib)/.+?\)", sources), name
+        assert re.search(rf"\((demo/)?{name}\.png\)$", image), name
+        code = [cell.source for cell in nbformat.read(ROOT / "Plot" / notebook, 4).cells if cell.cell_type == "code"]
+        assert any(f'"{name}.png"' in cell or f'{{"{name}":' in cell or f', "{name}":' in cell for cell in code), name
+
+
+@pytest.mark.parametrize("name", [*PAGES])
+def test_no_result_is_typed_by_hand(name):
+    assert not re.findall(r"(?<![\w./])0\.\d{2,}", COG.sub("", text(name)))
+
+
+def test_the_readme_keeps_its_order():
+    headings = re.findall(r"^## (.+)$", text("README.md"), re.MULTILINE)
+    wanted = ["Two commands", "What the notebooks show", "How the published figures came about", "Limits and ethics"]
+    places = [headings.index(one) for one in [*wanted, "Map of the repository", "How to cite"]]
+    assert places == sorted(places)
+    before = text("README.md").split("## Two commands")[0]
+    assert before.index("report.claim()") < before.index("report.results()") < before.index("Plot/story.png")
+
+
+@pytest.mark.parametrize("name", [one for one in TRACKED if one.startswith(".github/workflows/")])
+def test_actions_are_pinned_by_commit(name):
+    steps = [s for job in yaml.safe_load((ROOT / name).read_text())["jobs"].values() for s in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used)
+
+
+def test_every_commit_is_checked_by_what_make_test_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["id"] for hook in hooks} == {"ruff-check", "ruff-format", "notebooks", "documents"}
+    for hook in hooks:
+        program, *arguments = hook["entry"].split()
+        assert program.startswith(".venv/bin/")
+        assert all((ROOT / one).exists() for one in arguments if one.startswith("tests/"))
+
+
+def test_binder_gets_the_lock_and_the_python_of_the_study():
+    (line,) = (ROOT / "binder/requirements.txt").read_text().split("\n")[:-1]
+    assert (ROOT / "binder" / line.removeprefix("-r ")).resolve() == ROOT / "requirements.lock"
+    python = (ROOT / "binder/runtime.txt").read_text().strip().removeprefix("python-")
+    assert f"python={python}\n" in (ROOT / "environment.yml").read_text()
+    assert (ROOT / "binder/postBuild").stat().st_mode & 0o111
+
+
+def test_the_citation_names_what_pyproject_says():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert f"## {project['version']}" in text("CHANGELOG.md")
+    assert text("README.md").startswith(f"# {cited['title']}\n")
+
+
+def test_the_baselines_named_are_those_that_notebook_one_makes():
+    header = (ROOT / "results" / "baselines.csv").read_text().split("\n")[1:]
+    assert {line.split(",")[0] for line in header if line} == set(evaluate.BASELINES)

@@ -1,0 +1,65 @@
+"""The house: imports run one way, nothing is there for tests alone, and CONTRIBUTING.md knows every module."""
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = {path.stem: path for path in sorted((ROOT / "xraylib").glob("[a-z]*.py"))}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def imports(tree: ast.Module) -> tuple[set[str], set[str]]:
+    """Modules of xraylib that the tree imports, anywhere in it, and top-level names of other packages."""
+    inside, outside = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "xraylib":
+            inside |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("xraylib."):
+            inside.add(node.module.removeprefix("xraylib."))
+        elif isinstance(node, ast.ImportFrom):
+            outside.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            outside |= {alias.name.split(".")[0] for alias in node.names}
+    return inside, outside
+
+
+def test_imports_run_one_way():
+    order = TopologicalSorter({name: imports(tree)[0] & set(MODULES) for name, tree in TREES.items()})
+    order.prepare()  # CycleError names the circle
+
+
+def test_tensorflow_is_imported_in_one_place():
+    found = {name for name, tree in TREES.items() if imports(tree)[1] & {"tensorflow", "keras"}}
+    assert found == {"backend"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_first_line_of_a_module_is_its_summary(name):
+    first = (ast.get_docstring(TREES[name]) or "").split("\n")[0]
+    assert first.endswith((".", ":")) or first.endswith(")."), f"{name}: {first!r}"
+    assert len(first) > 30
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_there_for_tests_alone(name):
+    code = "\n".join(path.read_text() for path in MODULES.values())
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        code += "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+    code += "".join((ROOT / page).read_text() for page in ("README.md", "MODEL_CARD.md", "DATASHEET.md", "Makefile"))
+    kinds = (ast.FunctionDef, ast.ClassDef, ast.Assign)
+    named = [node for node in TREES[name].body if isinstance(node, kinds)]
+    names = [t.id for node in named if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)]
+    names += [node.name for node in named if not isinstance(node, ast.Assign)]
+    unused = [one for one in names if one != "__all__" and len(re.findall(rf"\b{one}\b", code)) < 2]
+    assert not unused
+
+
+def test_contributing_knows_every_module_and_no_other():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    said = set(re.findall(r"`(\w+)`", page.split("## How to add")[0]))
+    assert set(MODULES) - {"bench_torch"} <= said
