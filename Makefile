@@ -115,7 +115,7 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
 TABLES := $(BASE) xraylib/decode.py xraylib/index.py xraylib/images.py
-NETWORKS := xraylib/backend.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
+NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
 
 $(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)
 	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb

@@ -317,6 +317,33 @@ def test_the_ensemble_is_the_mean_probability_and_has_a_threshold_of_its_own(pre
     assert point["threshold"] == metrics.choose_operating_point(tune).threshold
 
 
+def test_the_threshold_stands_films_that_were_spoilt():
+    """As filmed, anything between .2 and .6 parts the classes; a healthy child whose film was cut scores .5."""
+    tune = table([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], split="tune")
+    cut = table([0, 0, 1, 1], [0.1, 0.5, 0.6, 0.9], split="tune", network="xray_cnn@crop")
+    assert 0.2 < metrics.operating_points(tune)["xray_cnn", 0].threshold < 0.5
+    both = metrics.operating_points(pd.concat([tune, cut]))
+    assert list(both) == [("xray_cnn", 0)]
+    assert 0.5 < both["xray_cnn", 0].threshold < 0.6
+    assert both["xray_cnn", 0].chosen_on == "tune, also spoilt"
+
+
+def test_the_ensemble_of_spoilt_films_is_kept_apart():
+    rows = [
+        table([0, 1], values, seed=seed, network=network)
+        for seed, network, values in (
+            (0, "xray_cnn", [0.1, 0.5]),
+            (1, "xray_cnn", [0.3, 0.7]),
+            (0, "xray_cnn@crop", [0.2, 0.8]),
+            (1, "xray_cnn@crop", [0.6, 0.8]),
+            (0, "published", [0.0, 0.0]),
+        )
+    ]
+    together = metrics.ensemble(pd.concat(rows))
+    assert together.network.tolist() == ["xray_cnn_ensemble"] * 2 + ["xray_cnn_ensemble@crop"] * 2
+    assert together.probability.tolist() == pytest.approx([0.2, 0.6, 0.4, 0.8])
+
+
 def test_the_threshold_never_sees_test(predictions, config):
     config = dataclasses.replace(config, bootstrap_resamples=10)
     changed = predictions.assign(probability=predictions.probability.where(predictions.split == "tune", 0.5))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import train
+from xraylib import corrupt, train
 from xraylib.files import UserError
 
 
@@ -44,8 +44,12 @@ def test_both_networks_leave_tables_and_models_and_are_not_trained_twice(world, 
     _, index, images = world
     train.train_all(index, images, config, quiet)
     predictions = pd.read_csv(config.results / "predictions.csv")
-    assert len(predictions) == 2 * len(index) + (index.folder == "val").sum()
-    assert set(predictions.network) == {"published", "xray_cnn", "published_unscaled"}
+    spoilt = [f"xray_cnn@{name}" for name in corrupt.SERIES]
+    assert (
+        len(predictions) == 2 * len(index) + (index.folder == "val").sum() + len(spoilt) * (index.split == "tune").sum()
+    )
+    assert set(predictions.network) == {"published", "xray_cnn", "published_unscaled", *spoilt}
+    assert set(predictions.split[predictions.network.isin(spoilt)]) == {"tune"}
     assert predictions.probability.between(0, 1).all()
     assert {p.name for p in config.models.iterdir()} == {"published_seed0.keras", "xray_cnn_seed0.keras"}
     predict = train.predictors(config)["xray_cnn", 0]

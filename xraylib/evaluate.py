@@ -242,12 +242,12 @@ def decision_file(predictions: pd.DataFrame, config: Config) -> dict:
     sha256 of each network's file.
     """
     together = metrics.ensemble(predictions)
-    tune = together[together.split == "tune"]
+    tune = together[(together.split == "tune") & (together.network == metrics.ENSEMBLE)]
     fitted = metrics.recalibrate(tune.label, tune.probability)
     files = [config.models / f"{metrics.OWN}_seed{seed}.keras" for seed in config.seeds]
     decision = {
         "image_size": config.image_size,
-        "threshold": metrics.choose_operating_point(tune).threshold,
+        "threshold": metrics.operating_points(together)[metrics.ENSEMBLE, metrics.NO_SEED].threshold,
         "slope": fitted.slope,
         "intercept": fitted.intercept,
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},

@@ -8,7 +8,7 @@ much the numbers would move with other patients. How much they move with another
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from xraylib.index import CLASSES
 OWN, PUBLISHED = "xray_cnn", "published"
 ENSEMBLE = "xray_cnn_ensemble"  # mean probability over the seeds
 NO_SEED = -1  # the ensemble's seed in a predictions table
+SPOILT = "@"  # between a network's name and the corruption of the films that it was shown
 PREVALENCES = (0.05, 0.20, 0.62)  # a screening, an emergency room, this test split
 BINS = 10  # of the reliability diagram and of the expected calibration error
 LEVEL = 0.95
@@ -71,20 +72,37 @@ def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
 
 
 def operating_points(predictions: pd.DataFrame) -> dict[tuple[str, int], OperatingPoint]:
-    """(network, seed) -> its operating point, chosen on that seed's own tune predictions."""
+    """(network, seed) -> its operating point, chosen on that seed's own tune predictions.
+
+    Tune films that were spoilt on purpose ("<network>@<corruption>") count beside those as they are: a threshold that
+    is best on films of the training series alone fails where films are framed and exposed otherwise.
+    """
     tune = predictions[predictions.split == "tune"]
     return {
-        (str(network), int(seed)): choose_operating_point(table)
-        for (network, seed), table in tune.groupby(["network", "seed"], sort=True)
+        (str(network), int(seed)): replace(
+            choose_operating_point(table),
+            chosen_on="tune, also spoilt" if table.network.str.contains(SPOILT).any() else "tune",
+        )
+        for (network, seed), table in tune.groupby([_plain(tune.network), "seed"], sort=True)
     }
 
 
+def _plain(network: pd.Series) -> pd.Series:
+    """The network's name without the corruption of the films that it was shown."""
+    return network.str.split(SPOILT, n=1).str[0]
+
+
 def ensemble(predictions: pd.DataFrame, network: str = OWN) -> pd.DataFrame:
-    """Predictions of "<network>_ensemble", seed -1: the mean over seeds of each image's probability, sorted by path."""
-    own = predictions[predictions.network == network]
-    mean = own.groupby("path").probability.mean()
-    images = own.drop_duplicates("path").sort_values("path", ignore_index=True)
-    return images.assign(network=f"{network}_ensemble", seed=NO_SEED, probability=mean.loc[images.path].to_numpy())
+    """Predictions of "<network>_ensemble", seed -1: the mean over seeds of each image's probability, sorted by path.
+
+    Those of spoilt films follow, as "<network>_ensemble@<corruption>".
+    """
+    own = predictions[_plain(predictions.network) == network]
+    keys = ["network", "path"]
+    images = own.drop_duplicates(keys).sort_values(keys, ignore_index=True)
+    mean = own.groupby(keys).probability.mean()[pd.MultiIndex.from_frame(images[keys])].to_numpy()
+    names = f"{network}_ensemble" + images.network.str.removeprefix(network)
+    return images.assign(network=names, seed=NO_SEED, probability=mean)
 
 
 # --- statistics of one network and seed ---

@@ -123,7 +123,7 @@ def _vary_film(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
     x = tf.pow(tf.clip_by_value(x, 0, 1), tf.exp(draws.per_image(-0.45, 0.45)))
     x = (x - 0.5) * tf.exp(draws.per_image(-0.45, 0.45)) + 0.5 + draws.per_image(-0.18, 0.18)
     x = _hide_square(x, draws)
-    return tf.clip_by_value(x + draws.per_image(0, 0.1) * draws.noise(tf.shape(x)), 0, 1)
+    return tf.clip_by_value(x + draws.per_image(0, 0.04) * draws.noise(tf.shape(x)), 0, 1)
 
 
 def _hide_square(x: tf.Tensor, draws: _Draws, side: float = 0.4) -> tf.Tensor:

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
 
-from xraylib import backend, model, pipeline, published
+from xraylib import backend, corrupt, model, pipeline, published
 from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, whole, write_json, write_table
+from xraylib.metrics import SPOILT
 from xraylib.weights import load_network
 
 NETWORKS = ("published", "xray_cnn")
@@ -116,7 +117,7 @@ def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) ->
         for name, value in asdict(config).items()
         if name not in _NOT_TRAINING and not isinstance(value, Path)
     }
-    code = [published] if network == "published" else [model, pipeline]
+    code = [published] if network == "published" else [model, pipeline, corrupt]
     digest = hashlib.sha256()
     digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
     for module in [*code, backend]:
@@ -158,7 +159,11 @@ def _train_own(seed, index, images, config, folder, say):
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
     exact = _in_float32(network, config)
-    return exact, pd.DataFrame(rows), [("xray_cnn", index.index, predict(exact, images))]
+    predictions = [("xray_cnn", index.index, predict(exact, images))]
+    for name in corrupt.SERIES:  # for the choice of the threshold
+        spoilt = corrupt.corrupt(tune_images, name, corrupt.SERIES_SEVERITY)
+        predictions.append((f"xray_cnn{SPOILT}{name}", index.index[is_tune], predict(exact, spoilt)))
+    return exact, pd.DataFrame(rows), predictions
 
 
 def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
