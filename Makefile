@@ -7,8 +7,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks data clean publish lock hooks FORCE \
-  sweep reproduce-alone report-alone verify-alone bench-alone notebooks-alone
+.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks ablation data clean publish lock hooks FORCE \
+  sweep ablation-alone reproduce-alone report-alone verify-alone bench-alone notebooks-alone
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)
@@ -55,6 +55,7 @@ help:  ## this list
 	@echo "make verify               compare the last run's results with those in git; fails on a difference"
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
+	@echo "make ablation             what each ingredient of the recipe is worth: 27 short trainings, resumable"
 	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
 	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"
 	@echo "make lock                 pin the newest versions that pyproject.toml allows"
@@ -171,6 +172,12 @@ bench:
 bench-alone: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
 	@$(PY) -m pip install --disable-pip-version-check --quiet torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
 	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.bench
+
+ablation:
+	+@$(ALONE) $@-alone
+
+ablation-alone: $(RESULTS)/index.csv
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.ablation
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them

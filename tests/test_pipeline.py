@@ -108,3 +108,16 @@ def test_the_hidden_square_is_grey_and_of_the_size_that_it_says():
     assert counts.max() == 20 * 20  # 0.4 of 50 pixels, wholly inside
     assert counts.min() >= 9 * 9  # its middle is always on the film, so a quarter at least
     assert len(np.unique(hidden.reshape(64, -1), axis=0)) > 60
+
+
+@pytest.mark.parametrize("name", pipeline.INGREDIENTS)
+def test_an_ingredient_left_out_is_left_out_and_no_other(name):
+    """Alone, each ingredient changes the film; with all left out the film stays as it is."""
+    film = tf.tile(tf.random.stateless_uniform((1, 32, 32, 1), [1, 2], 60, 190), (8, 1, 1, 1))
+    seed = tf.constant([0, 0])
+    every = pipeline.augment(film, seed, 32, pipeline.INGREDIENTS).numpy()
+    np.testing.assert_allclose(every, film, atol=0.01)
+    alone = pipeline.augment(film, seed, 32, tuple(one for one in pipeline.INGREDIENTS if one != name)).numpy()
+    assert np.abs(alone - every).max() > 1
+    without = pipeline.augment(film, seed, 32, (name,)).numpy()
+    assert np.abs(without - pipeline.augment(film, seed, 32).numpy()).max() > 1

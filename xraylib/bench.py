@@ -94,7 +94,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
             folder.mkdir(exist_ok=True)
             (folder / f"{len(list(folder.iterdir())):05d}.jpeg").symlink_to(file.resolve())
         read = keras.utils.image_dataset_from_directory(
-            name, color_mode="grayscale", image_size=(config.image_size,) * 2, batch_size=config.batch_size, verbose=0
+            name, color_mode="grayscale", image_size=(config.input_size,) * 2, batch_size=config.batch_size, verbose=0
         ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
 
         def drain(dataset):
@@ -112,7 +112,7 @@ def bench_prediction(config: Config) -> list[dict]:
     """Prediction with all views of one image and of 1,000, against model.predict of the images as they are."""
     network = model.build(config)
     many = np.random.default_rng(0).integers(0, 256, (1000, config.image_size, config.image_size), np.uint8)
-    plain = many[..., None].astype(np.float32)
+    plain = pipeline.view(many[..., None].astype(np.float32), config.input_size, 0, 1, 1).numpy()
     views = len(pipeline.VIEWS)
     return [
         pair(
@@ -133,7 +133,7 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     except ImportError:
         return []
     rng = np.random.default_rng(0)
-    x = rng.uniform(0, 255, (config.batch_size, config.image_size, config.image_size, 1)).astype(np.float32)
+    x = rng.uniform(0, 255, (config.batch_size, config.input_size, config.input_size, 1)).astype(np.float32)
     y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
     backend.start(0, backend.precision())
     network = train._compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)

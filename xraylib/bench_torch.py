@@ -36,9 +36,9 @@ class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = _convolution(1, 32, 7, 4)
-        shapes = [(32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 192, 2)]
+        shapes = [(32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
         self.blocks = nn.Sequential(*(Residual(*shape) for shape in shapes))
-        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(192, 1))
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(128, 1))
 
     def forward(self, x):
         """float (batch, 1, size, size) -> float (batch, 1)."""

@@ -25,39 +25,61 @@ def batches(images: np.ndarray, labels: np.ndarray, config: Config, seed: int, e
     def batch(step, rows):
         x = tf.cast(tf.gather(pixels, rows), tf.float32)[..., None]
         draw = tf.stack([seed * 1000 + epoch, tf.cast(step, tf.int32)])
-        return augment(x, draw, config.input_size), tf.gather(targets, rows)[:, None]
+        return augment(x, draw, config.input_size, config.without), tf.gather(targets, rows)[:, None]
 
     return tf.data.Dataset.from_tensor_slices(order).enumerate().map(batch, tf.data.AUTOTUNE).prefetch(4)
 
 
-def augment(images: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+# What is varied, and how far: each amount is drawn evenly between two ends for each image. 0 leaves the film as it is.
+AMOUNTS = {
+    "turn": (-12, 12),  # degrees
+    "frame": (-0.3, 0.12),  # log of its side; tighter rather than wider, since what lies outside a film is unknown
+    "stretch": (-0.2, 0.2),  # log of width, minus log of height
+    "shift": (-0.08, 0.08),  # sides of the film, both ways
+    "sharpness": (-0.7, 0.7),  # from sharpened to blurred
+    "shading": (-0.15, 0.15),  # share of brightness from side to side, both ways
+    "gamma": (-0.45, 0.45),  # log of the exponent
+    "contrast": (-0.45, 0.45),  # log of the factor
+    "exposure": (-0.18, 0.18),  # of the range of grey levels
+    "noise": (0, 0.04),  # of the range of grey levels
+}
+HIDDEN = 0.4  # side of the square that is hidden, in sides of the film
+INGREDIENTS = (*AMOUNTS, "mirror", "hidden square")
+
+
+def augment(images: tf.Tensor, seed: tf.Tensor, size: int, without: tuple[str, ...] = ()) -> tf.Tensor:
     """Vary pose and film: float32 (batch, any, any, 1) in [0, 255] -> (batch, size, size, 1); seed: int32 (2,).
 
     Pose is how the child lay and how the film was framed. Film is what differs between devices, years and encodings:
     sharpness, shading, contrast, exposure and noise. The classes come from different ones, so a network that may use
-    them learns the device.
+    them learns the device. without: INGREDIENTS that are left out.
     """
-    draws = _Draws(images.shape[0], seed)
+    draws = _Draws(images.shape[0], seed, without)
     return 255 * _vary_film(_vary_pose(images, draws, size) / 255, draws)
 
 
 class _Draws:
     """Random numbers, one per image of the batch, that follow from the seed and from the order of the calls."""
 
-    def __init__(self, n: int, seed: tf.Tensor):
-        self.n, self.seed, self.calls = n, seed, 0
+    def __init__(self, n: int, seed: tf.Tensor, without: tuple[str, ...] = ()):
+        self.n, self.seed, self.without, self.calls = n, seed, without, 0
 
     def _next(self) -> tf.Tensor:
         self.calls += 1
         return tf.stack([self.seed[0], self.seed[1] + 100_000 * self.calls])
 
-    def uniform(self, low: float, high: float) -> tf.Tensor:
-        """float32 (n,) in [low, high)."""
-        return tf.random.stateless_uniform((self.n,), self._next(), low, high)
+    def amount(self, name: str) -> tf.Tensor:
+        """float32 (n,) between the ends of AMOUNTS[name]; zeros where that is left out."""
+        drawn = tf.random.stateless_uniform((self.n,), self._next(), *map(float, AMOUNTS[name]))
+        return tf.zeros_like(drawn) if name in self.without else drawn
 
-    def per_image(self, low: float, high: float) -> tf.Tensor:
-        """float32 (n, 1, 1, 1) in [low, high)."""
-        return self.uniform(low, high)[:, None, None, None]
+    def per_image(self, name: str) -> tf.Tensor:
+        """`amount` as float32 (n, 1, 1, 1)."""
+        return self.amount(name)[:, None, None, None]
+
+    def share(self) -> tf.Tensor:
+        """float32 (n,) in [0, 1)."""
+        return tf.random.stateless_uniform((self.n,), self._next())
 
     def noise(self, shape) -> tf.Tensor:
         """float32 of the shape, uniform in [-1, 1): as good as normal here, and twice as fast."""
@@ -67,14 +89,14 @@ class _Draws:
 def _vary_pose(images: tf.Tensor, draws: _Draws, size: int) -> tf.Tensor:
     """Rotation, frame, aspect ratio, mirror image and shift, in one projective warp to size x size pixels.
 
-    Frames are drawn tighter rather than wider, since what lies outside a film is unknown; width and height vary apart,
-    because squashing films to squares left the classes' aspect ratios (1.21 and 1.50) in the shape of the chest.
+    Width and height of the frame vary apart, because squashing films to squares left the classes' aspect ratios (1.21
+    and 1.50) in the shape of the chest.
     """
-    angle = draws.uniform(-12, 12) * (math.pi / 180)
-    frame, aspect = draws.uniform(-0.3, 0.12), draws.uniform(-0.2, 0.2)
-    mirror = tf.where(draws.uniform(0, 1) < 0.5, -1.0, 1.0)
-    across, down = draws.uniform(-0.08, 0.08), draws.uniform(-0.08, 0.08)
-    return _warp(images, size, angle, tf.exp(frame + aspect), tf.exp(frame - aspect), mirror, across, down)
+    angle = draws.amount("turn") * (math.pi / 180)
+    frame, stretch = draws.amount("frame"), draws.amount("stretch")
+    mirror = tf.where((draws.share() < 0.5) & ("mirror" not in draws.without), -1.0, 1.0)
+    across, down = draws.amount("shift"), draws.amount("shift")
+    return _warp(images, size, angle, tf.exp(frame + stretch), tf.exp(frame - stretch), mirror, across, down)
 
 
 def _warp(images: tf.Tensor, size: int, angle, width, height, mirror, across, down) -> tf.Tensor:
@@ -117,21 +139,23 @@ def view(images: tf.Tensor, size: int, degrees: float, scale: float, mirror: int
 
 def _vary_film(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
     """Sharpness, shading, gamma, contrast, exposure, a hidden square and noise: [0, 1] -> [0, 1]."""
-    x = x + draws.per_image(-0.7, 0.7) * (_blur(x) - x)  # from sharpened to blurred
+    x = x + draws.per_image("sharpness") * (_blur(x) - x)
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
-    x = x * (1 + draws.per_image(-0.15, 0.15) * slope[:, None, None] + draws.per_image(-0.15, 0.15) * slope[:, None])
-    x = tf.pow(tf.clip_by_value(x, 0, 1), tf.exp(draws.per_image(-0.45, 0.45)))
-    x = (x - 0.5) * tf.exp(draws.per_image(-0.45, 0.45)) + 0.5 + draws.per_image(-0.18, 0.18)
-    x = _hide_square(x, draws)
-    return tf.clip_by_value(x + draws.per_image(0, 0.04) * draws.noise(tf.shape(x)), 0, 1)
+    x = x * (1 + draws.per_image("shading") * slope[:, None, None] + draws.per_image("shading") * slope[:, None])
+    x = tf.pow(tf.clip_by_value(x, 0, 1), tf.exp(draws.per_image("gamma")))
+    x = (x - 0.5) * tf.exp(draws.per_image("contrast")) + 0.5 + draws.per_image("exposure")
+    if "hidden square" not in draws.without:
+        x = _hide_square(x, draws)
+    return tf.clip_by_value(x + draws.per_image("noise") * draws.noise(tf.shape(x)), 0, 1)
 
 
-def _hide_square(x: tf.Tensor, draws: _Draws, side: float = 0.4) -> tf.Tensor:
-    """Each image with a square of `side` sides, anywhere, at its mean grey: evidence must not hang on one place."""
-    place = tf.range(x.shape[1], dtype=tf.float32)[:, None] / x.shape[1]
-    across = tf.abs(place - draws.per_image(0, 1)) < side / 2  # (n, 1, size, 1)
-    down = tf.abs(place[:, None] - draws.per_image(0, 1)) < side / 2  # (n, size, 1, 1)
-    return tf.where(across & down, tf.reduce_mean(x, (1, 2), keepdims=True), x)
+def _hide_square(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
+    """Each image with a square, anywhere, at its mean grey: evidence must not hang on one place."""
+    place = tf.range(x.shape[1], dtype=tf.float32) / x.shape[1]
+    across = tf.abs(place - draws.share()[:, None]) < HIDDEN / 2  # (n, size)
+    down = tf.abs(place - draws.share()[:, None]) < HIDDEN / 2
+    hidden = (down[:, :, None] & across[:, None, :])[..., None]
+    return tf.where(hidden, tf.reduce_mean(x, (1, 2), keepdims=True), x)
 
 
 def _blur(x: tf.Tensor) -> tf.Tensor:

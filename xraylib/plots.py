@@ -488,6 +488,29 @@ def forest(table: pd.DataFrame, ax: Axes, title: str, kind: str = "") -> Axes:
     return ax
 
 
+def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str], whole: str, kind: str = "") -> None:
+    """A panel per judge (name -> title): AUROC of each variant, a dot a seed and a bar at their mean.
+
+    table: ablation.run; the dotted line is the mean of the variant `whole`, from which nothing is left out.
+    """
+    _some(table, "ablation", "ablation.run")
+    variants = list(dict.fromkeys(table.left_out))
+    for ax, (judge, title) in zip(axes, judges.items(), strict=True):
+        of_judge = table[table.judge == judge]
+        for y, variant in enumerate(variants):
+            auroc = of_judge.auroc[of_judge.left_out == variant]
+            ax.plot(auroc, [y] * len(auroc), "o", color=BLUE, markersize=3.5, alpha=0.7)
+            ax.plot(auroc.mean(), y, "|", color=BLACK, markersize=10, markeredgewidth=1.5)
+        ax.axvline(of_judge.auroc[of_judge.left_out == whole].mean(), color=GREY, linestyle=":")
+        ax.set_yticks(range(len(variants)), [v if v == whole else f"without {v}" for v in variants])
+        ax.set_ylim(len(variants) - 0.5, -0.5)
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        ax.grid(axis="x")
+        ax.set_xlabel("AUROC (dot: a seed; bar: their mean)")
+        ax.set_title(f"{title} (n = {of_judge.images.iloc[0]:,})")
+    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn", kind), fontsize=8)
+
+
 def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
     """Accuracy on the images decided when the network abstains from the least sure; table: evidence.risk_coverage."""
     _some(table, "risk_coverage", "evidence.risk_coverage")

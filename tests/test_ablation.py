@@ -1,0 +1,69 @@
+"""The judges of the ablation see films that training did not, and a training of every variant is judged."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xraylib import ablation, pipeline, plots
+from xraylib.files import UserError
+
+
+def test_the_series_is_kept_out_of_training_and_of_tune_and_nothing_else_is():
+    paths = ["train/NORMAL/IM-1.jpeg", "train/NORMAL/NORMAL2-IM-2.jpeg", "train/PNEUMONIA/person1.jpeg",
+             "train/NORMAL/NORMAL2-IM-3.jpeg", "test/NORMAL/NORMAL2-IM-4.jpeg"]  # fmt: skip
+    index = pd.DataFrame({"path": paths, "label": [0, 0, 1, 0, 0], "split": ["train", "train", "tune", "tune", "test"]})
+    assert ablation.keep_series_out(index).split.tolist() == ["train", "series", "tune", "series", "test"]
+    assert index.split.tolist() == ["train", "train", "tune", "tune", "test"]
+
+
+def test_without_such_a_series_it_is_said():
+    index = pd.DataFrame({"path": ["train/NORMAL/IM-1.jpeg"], "label": [0], "split": ["train"]})
+    with pytest.raises(UserError, match="0 images of the series NORMAL2-, 1 others"):
+        ablation.keep_series_out(index)
+
+
+def test_judges_by_hand():
+    def rows(network, split, label, probability):
+        return pd.DataFrame({"network": network, "split": split, "label": label, "probability": probability})
+
+    found = ablation.judge(
+        pd.concat(
+            [
+                rows("xray_cnn", "tune", [0, 1, 1], [0.1, 0.4, 0.9]),  # all pairs in order
+                rows("xray_cnn", "series", [0, 0], [0.2, 0.6]),  # one of four pairs is not
+                rows("xray_cnn", "test", [0, 1], [0.9, 0.1]),  # nobody's business
+                rows("xray_cnn@crop", "tune", [0, 1], [0.5, 0.5]),  # a tie counts half
+            ]
+        )
+    )
+    assert [(row["judge"], row["images"], row["auroc"]) for row in found] == [
+        ("tune", 3, 1.0),
+        ("series", 4, 0.75),
+        ("spoilt", 2, 0.5),
+    ]
+
+
+def test_every_variant_leaves_out_what_there_is():
+    known = set(pipeline.INGREDIENTS)
+    left_out = [changes.get("without", ()) for changes in ablation.VARIANTS.values()]
+    assert set().union(*left_out) == known  # each ingredient is questioned
+
+
+def test_every_variant_is_trained_judged_and_drawn_and_kept(world, config, tmp_path, monkeypatch):
+    _, index, images = world
+    monkeypatch.setattr(ablation, "VARIANTS", dict(list(ablation.VARIANTS.items())[:2]))
+    index = index.assign(path=index.path.str.replace("NORMAL/IM-000", "NORMAL/NORMAL2-IM-000"))
+    short = dataclasses.replace(config, epochs=1)
+    table = ablation.run(index, images, short)
+    assert len(table) == 2 * 3
+    fig, axes = plots.figure(1, 3, width=plots.DOUBLE)
+    plots.ablation(table, axes, ablation.JUDGES, ablation.WHOLE)
+    shown = [np.asarray(line.get_xdata()).tolist() for line in axes[1].lines if line.get_marker() == "o"]
+    assert shown == [[value] for value in table.auroc[table.judge == "series"]]
+    done = sorted((config.build / "ablation").glob("trained/*/done.json"))
+    assert len(done) == 2
+    before = [path.stat().st_mtime_ns for path in done]
+    pd.testing.assert_frame_equal(ablation.run(index, images, short), table)
+    assert [path.stat().st_mtime_ns for path in done] == before
