@@ -58,7 +58,7 @@ def test_every_variant_is_trained_judged_and_drawn_and_kept(world, config, tmp_p
     short = dataclasses.replace(config, epochs=1)
     table = ablation.run(index, images, short)
     assert len(table) == 2 * 3
-    fig, axes = plots.figure(1, 3, width=plots.DOUBLE)
+    _, axes = plots.figure(1, 3, width=plots.DOUBLE)
     plots.ablation(table, axes, ablation.JUDGES, ablation.WHOLE)
     shown = [np.asarray(line.get_xdata()).tolist() for line in axes[1].lines if line.get_marker() == "o"]
     assert shown == [[value] for value in table.auroc[table.judge == "series"]]

@@ -1,9 +1,9 @@
 """What each ingredient of the recipe is worth: left out in turn, three seeds each, judged without test.
 
 The judges are harder than tune, whose films come from the days that training saw. Films of one acquisition series
-(healthy children named NORMAL2-IM-) are kept out of training altogether and set against tune's pneumonia: `series`. And
-tune's films are cut, shifted, flattened and exposed otherwise: `spoilt`. Trainings are kept, so that a run goes on where
-it stopped.
+(healthy children named NORMAL2-IM-) are kept out of training altogether and set against tune's pneumonia: `series`.
+And tune's films are cut, shifted, flattened and exposed otherwise: `spoilt`. Trainings are kept, so that a run goes on
+where it stopped.
 """
 
 from __future__ import annotations

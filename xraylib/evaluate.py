@@ -123,7 +123,7 @@ def _replayed(predictions: pd.DataFrame, history: pd.DataFrame, seed: int) -> di
     return dict(zip(PUBLISHED, map(float, values), strict=True))
 
 
-def headline_rows(summary: dict) -> pd.DataFrame:
+def headline_rows(summary: Mapping) -> pd.DataFrame:
     """metrics.as_table's rows of test at the point where each network decides (0.5 for the published CNN)."""
     table = metrics.as_table(summary)
     decides = np.where(table.network == metrics.PUBLISHED, "half", "chosen")

@@ -503,7 +503,7 @@ def summarise_split(table: pd.DataFrame, points: Mapping[int, OperatingPoint], c
     return result
 
 
-def as_table(summary: dict) -> pd.DataFrame:
+def as_table(summary: Mapping) -> pd.DataFrame:
     """The summary's blocks as rows, for plots and pages.
 
     Columns: network, split, point (chosen, half), statistic, mean, sd, lower, upper, n_images, n_patients.
