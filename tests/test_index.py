@@ -147,6 +147,15 @@ def test_every_mode_of_image_has_its_row(folder, mode):
     assert index.set_index("path")["mode"][f"train/PNEUMONIA/{name}"] == mode
 
 
+@pytest.mark.parametrize("quality", [30, 50, 75, 90, 95, 100])
+def test_the_quality_that_a_file_was_saved_with_is_found(tmp_path, quality):
+    Image.new("L", (32, 32), 99).save(tmp_path / "a.jpeg", quality=quality)
+    Image.new("L", (32, 32), 99).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.jpeg") as film, Image.open(tmp_path / "a.png") as other:
+        assert abs(index_module.jpeg_quality(film) - quality) <= 1
+        assert index_module.jpeg_quality(other) == 0
+
+
 def test_upper_case_extensions_are_images(folder):
     root, config = folder
     path = root / "val" / "NORMAL" / "IM-0000-0001.jpeg"

@@ -20,7 +20,7 @@ from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, whole, write_json, write_table
 from xraylib.metrics import SPOILT
-from xraylib.weights import load_network
+from xraylib.weights import load_network, save_network
 
 NETWORKS = ("published", "xray_cnn")
 Say = Callable[[str], None]
@@ -92,8 +92,7 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     folder.mkdir(parents=True, exist_ok=True)
     run = _train_published if network == "published" else _train_own
     trained, history, predictions = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
-    with whole(training.model) as temporary:
-        trained.save(temporary)
+    save_network(trained, training.model)
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
     predictions = pd.concat(

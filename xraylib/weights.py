@@ -1,15 +1,30 @@
-"""A trained network from its file, or one message that says what is wrong with the file."""
+"""A trained network to its file, and from it, or one message that says what is wrong with the file."""
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from xraylib import model  # registers the study's layers, without which none of its files can be read
-from xraylib.files import UserError
+from xraylib.files import UserError, whole
 
 REMEDY = "Get it again from the repository, or make it again: make reproduce"
+
+
+def save_network(network: model.keras.Model, path: Path) -> None:
+    """Write a .keras file, whole or not at all, with the same bytes for the same network; Keras' own has a clock."""
+    with whole(path) as temporary:
+        network.save(temporary)
+        with zipfile.ZipFile(temporary) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        metadata = json.loads(members["metadata.json"]) | {"date_saved": ""}
+        members["metadata.json"] = json.dumps(metadata).encode()
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(zipfile.ZipInfo(name), data)  # of 1 January 1980
 
 
 def load_network(path: Path, input_shape: tuple[int, int, int] | None = None) -> model.keras.Model:
