@@ -80,7 +80,7 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
 # --- the study ---
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
-TABLES := $(BASE) xraylib/index.py xraylib/images.py
+TABLES := $(BASE) xraylib/index.py xraylib/images.py xraylib/decode.py
 NETWORKS := xraylib/backend.py xraylib/model.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
 
 $(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)
@@ -91,10 +91,12 @@ $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: noteboo
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv \
-    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py | $(INSTALLED)
+    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py \
+    xraylib/portable.py xraylib/foreign.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
-$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(BASE) xraylib/evaluate.py | $(INSTALLED)
+$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(TABLES) \
+    xraylib/evaluate.py xraylib/predict.py xraylib/dicom.py xraylib/foreign.py xraylib/strangers.py | $(INSTALLED)
 	@$(RUN) notebooks/04_predict_val.ipynb $(B)/04_predict_val.ipynb
 
 STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb
