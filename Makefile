@@ -116,7 +116,8 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
 TABLES := $(BASE) xraylib/decode.py xraylib/index.py xraylib/images.py
-NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py xraylib/train.py
+NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py \
+    xraylib/train.py
 
 $(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)
 	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb
@@ -126,10 +127,12 @@ $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: noteboo
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv results/field.csv \
-    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py | $(INSTALLED)
+    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py \
+    xraylib/portable.py xraylib/foreign.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
-$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(BASE) xraylib/evaluate.py | $(INSTALLED)
+$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(TABLES) \
+    xraylib/evaluate.py xraylib/predict.py xraylib/dicom.py xraylib/foreign.py xraylib/strangers.py | $(INSTALLED)
 	@$(RUN) notebooks/04_predict_val.ipynb $(B)/04_predict_val.ipynb
 
 # Ctrl-C must not delete what a stopped notebook has already renewed: its executed copy, written last, says what is done.

@@ -1,6 +1,7 @@
 """Any folder is predicted as the study predicts; what cannot be read is listed, and the rest is not lost."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
 
-from xraylib import evaluate, predict, train
+from xraylib import evaluate, foreign, metrics, portable, predict, train
 from xraylib.config import REPOSITORY
 from xraylib.files import UserError
 
@@ -21,39 +24,65 @@ def trained(world, tmp_path_factory):
 
     home = tmp_path_factory.mktemp("trained")
     homes = {name: home / name for name in ("results", "plots", "models", "build")}
-    short = {"seeds": (0,), "image_size": 32, "batch_size": 8, "epochs": 4}
+    short = {"seeds": (0,), "image_size": 32, "input_size": 32, "batch_size": 8, "epochs": 4}
     config = Config("sample", world[0], True, **homes, **short, published_steps=8, published_validation_steps=4)
     _, index, images = world
     train.train_all(index, images, config, lambda text: None)
     predictions = pd.read_csv(config.results / "predictions.csv")
+    portable.write(config)
+    split = index.split.to_numpy()
+    foreign.write(foreign.fit(images[split == "train"], images[split == "tune"]), config.models)
     evaluate.decision_file(predictions, config)
     return config, predictions
 
 
+def table(folder, models):
+    return pd.DataFrame(predict.predict_films(predict.find_films(folder), predict.load(models)))
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "xraylib.predict", *map(str, arguments)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, **options)
+
+
 def test_a_folder_is_predicted_as_the_study_did(trained, world):
     config, predictions = trained
-    networks, decision = predict.load_networks(config.models)
     root = world[0]
-    table = predict.predict_films(predict.find_films(root / "test"), networks, decision)
+    found = table(root / "test", config.models)
     own = predictions[(predictions.network == "xray_cnn") & (predictions.split == "test")]
-    own = own.set_index(own.path.map(lambda path: str(root / path))).loc[table.path]
+    own = own.set_index(own.path.map(lambda path: str(root / path))).loc[found.path]
     # the study's world holds arrays, the folder their JPEG copies: alike, but not to the bit
-    order = np.corrcoef(own.probability, table.probability)[0, 1]
+    order = np.corrcoef(own.probability, found.probability.astype(float))[0, 1]
     assert order > 0.95
-    called = np.where(table.probability >= table.threshold, "PNEUMONIA", "NORMAL")
-    assert (table.decision == called).all()
-    assert (table.problem == "").all()
+    called = np.where(found.probability >= found.threshold, "PNEUMONIA", "NORMAL")
+    assert (found.decision == called).all()
+    assert (found.problem == "").all()
 
 
-def test_the_published_networks_are_loaded_by_a_process_that_knows_nothing_else(world, tmp_path):
+def test_the_published_networks_are_loaded_without_what_is_slow_to_start(world, tmp_path):
     film = next((world[0] / "test" / "NORMAL").iterdir())
-    command = [sys.executable, "-m", "xraylib.predict", str(film), "--output", str(tmp_path / "table.csv")]
-    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    code = (
+        f"import sys; sys.argv = ['predict', {str(film)!r}, '--output', {str(tmp_path / 'table.csv')!r}]\n"
+        "from xraylib import predict\n"
+        "status = predict.main()\n"
+        "slow = {'tensorflow', 'keras', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'pydicom'} & set(sys.modules)\n"
+        "print(sorted(slow)); sys.exit(status)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert "1 films" in ran.stdout
-    table = pd.read_csv(tmp_path / "table.csv")
-    assert table.path.tolist() == [str(film)]
-    assert 0 <= table.probability[0] <= 1
+    assert "1 films" in ran.stdout and ran.stdout.endswith("[]\n")
+    found = pd.read_csv(tmp_path / "table.csv")
+    assert found.path.tolist() == [str(film)]
+    assert 0 <= found.probability[0] <= 1
+
+
+def test_the_files_of_models_are_those_of_the_decision():
+    digests = json.loads((predict.MODELS / "decision.json").read_text())["sha256"]
+    for name in digests:
+        file = predict.MODELS / name
+        assert predict.hashlib.sha256(file.read_bytes()).hexdigest() == digests[name], name
+    networks = {path.name for path in predict.MODELS.iterdir()} - {"decision.json"}
+    assert networks == set(digests)
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_predicted(trained, world, tmp_path):
@@ -64,38 +93,100 @@ def test_what_cannot_be_read_is_listed_and_the_rest_predicted(trained, world, tm
     shutil.copy(good, folder / "good.JPG")
     (folder / "text.jpeg").write_text("no image")
     (folder / "cut.jpeg").write_bytes(good.read_bytes()[:300])
+    (folder / "cut.dcm").write_bytes(b"\0" * 128 + b"DICM")
     (folder / ".hidden.jpeg").write_text("")
     (folder / "notes.txt").write_text("")
-    networks, decision = predict.load_networks(config.models)
-    table = predict.predict_films(predict.find_films(tmp_path / "a folder"), networks, decision)
-    table.index = [path.rsplit("/", 1)[-1] for path in table.path]
-    assert sorted(table.index) == ["cut.jpeg", "good.JPG", "text.jpeg"]
-    assert table.problem["good.JPG"] == "" and 0 <= table.probability["good.JPG"] <= 1
-    assert table.problem[["cut.jpeg", "text.jpeg"]].ne("").all()
-    assert table.probability[["cut.jpeg", "text.jpeg"]].isna().all()
+    (folder / "README").write_text("")
+    found = table(tmp_path / "a folder", config.models)
+    found.index = [path.rsplit("/", 1)[-1] for path in found.path]
+    assert sorted(found.index) == ["cut.dcm", "cut.jpeg", "good.JPG", "text.jpeg"]
+    assert found.problem["good.JPG"] == "" and 0 <= found.probability["good.JPG"] <= 1
+    bad = ["cut.dcm", "cut.jpeg", "text.jpeg"]
+    assert found.problem[bad].ne("").all()
+    assert found.probability[bad].eq("").all()
 
 
-def test_chunks_do_not_change_the_answer(trained, world, monkeypatch):
-    config, _ = trained
-    networks, decision = predict.load_networks(config.models)
-    films = predict.find_films(world[0] / "val")
-    whole = predict.predict_films(films, networks, decision)
-    monkeypatch.setattr(predict, "CHUNK", 3)
-    pd.testing.assert_frame_equal(predict.predict_films(films, networks, decision), whole, rtol=1e-5)
+def test_dicom_and_png_are_read_beside_jpeg(trained, tmp_path):
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), tmp_path / "IM0001")
+    Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 50), np.uint16)).save(tmp_path / "deep.png")
+    found = table(tmp_path, trained[0].models)
+    assert [os.path.basename(path) for path in found.path] == ["IM0001", "deep.png"]
+    assert found.problem.eq("").all()
+    assert "modality CT" in found.warning[0]
 
 
-@pytest.mark.parametrize("spoil", ["missing", "changed", "undescribed"])
+def test_a_warning_says_what_is_unlike_the_study(trained, world, tmp_path):
+    film = next((world[0] / "test" / "NORMAL").iterdir())
+    shutil.copy(film, tmp_path / "a film.jpeg")
+    grey = np.asarray(Image.open(film))
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "b three equal channels.png")
+    Image.fromarray(np.stack([grey, grey // 2, grey // 4], -1)).save(tmp_path / "c colour.png")
+    Image.fromarray(255 - grey // 8).save(tmp_path / "d nearly white.png")
+    found = table(tmp_path, trained[0].models)
+    assert "in colour" not in found.warning[0] + found.warning[1] + found.warning[3]
+    assert "in colour" in found.warning[2]
+    assert "unlike the films of the study" in found.warning[3] and found.foreignness[3] > 1
+    assert ((found.foreignness > 1) == found.warning.str.contains("unlike")).all()
+
+
+def test_the_status_and_the_table_tell_what_was_not_read(tmp_path, world):
+    good = next((world[0] / "test" / "NORMAL").iterdir())
+    folder = tmp_path / "films"
+    folder.mkdir()
+    shutil.copy(good, folder / "good.jpeg")
+    (folder / "bad.jpeg").write_text("no image")
+    ran = run(folder, "--output", tmp_path / "table.csv")
+    assert ran.returncode == 1
+    assert "problem: " in ran.stderr and "bad.jpeg" in ran.stderr
+    found = pd.read_csv(tmp_path / "table.csv")
+    assert tuple(found.columns) == predict.COLUMNS
+    assert found.probability.notna().tolist() == [False, True]
+    assert run(tmp_path / "nowhere").returncode == 2
+
+
+def test_how_many_work_at_once_does_not_change_the_answer(trained, world, monkeypatch):
+    whole = table(world[0] / "val", trained[0].models)
+    monkeypatch.setattr(predict, "MOST_THREADS", 1)
+    pd.testing.assert_frame_equal(table(world[0] / "val", trained[0].models), whole)
+
+
+def test_order_is_kept_and_no_more_is_begun_than_wanted():
+    from concurrent.futures import ThreadPoolExecutor
+
+    begun = []
+    with ThreadPoolExecutor(3) as pool:
+        found = predict._in_order(pool, lambda i: begun.append(i) or i * i, range(50), ahead=5)
+        assert next(found) == 0
+        assert len(begun) <= 5
+        assert list(found) == [i * i for i in range(1, 50)]
+
+
+def test_memory_does_not_grow_with_the_number_of_films(trained, world):
+    film = str(next((world[0] / "test" / "NORMAL").iterdir()))
+    code = (
+        "import resource; from pathlib import Path; from xraylib import predict\n"
+        f"published = predict.load(Path({str(trained[0].models)!r}))\n"
+        "used = []\n"
+        f"for i, _ in enumerate(predict.predict_films([{film!r}] * 3000, published)):\n"
+        "    if i in (500, 2999): used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(used[1] / used[0])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert float(ran.stdout) < 1.02
+
+
+@pytest.mark.parametrize("spoil", ["missing", "changed", "undescribed", "unfamiliar"])
 def test_another_network_than_the_published_one_is_refused(trained, tmp_path, spoil):
     models = shutil.copytree(trained[0].models, tmp_path / "models")
     if spoil == "missing":
-        (models / "xray_cnn_seed0.keras").unlink()
-    elif spoil == "changed":
-        with (models / "xray_cnn_seed0.keras").open("ab") as file:
-            file.write(b"x")
-    else:
+        (models / "xray_cnn.tflite").unlink()
+    elif spoil == "undescribed":
         (models / "decision.json").unlink()
+    else:
+        with (models / ("xray_cnn.tflite" if spoil == "changed" else "familiar.npz")).open("ab") as file:
+            file.write(b"x")
     with pytest.raises(UserError, match=str(models)):
-        predict.load_networks(models)
+        predict.load(models)
 
 
 def test_no_images_is_one_message(tmp_path):
@@ -105,8 +196,25 @@ def test_no_images_is_one_message(tmp_path):
         predict.find_films(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("probability", [0, 1e-9, 0.2, 0.5, 0.999, 1])
+def test_recalibration_is_that_of_the_study(trained, probability):
+    published = predict.load(trained[0].models)
+    wanted = metrics.Recalibration(published.slope, published.intercept).apply(probability)
+    assert published.calibrated(probability) == pytest.approx(float(wanted), abs=1e-12)
+
+
 def test_the_decision_comes_from_tune_alone(trained, tmp_path):
     config, predictions = trained
     kept = json.loads((config.models / "decision.json").read_text())
     changed = predictions.assign(probability=predictions.probability.where(predictions.split == "tune", 0.5))
     assert evaluate.decision_file(changed, config) == kept
+
+
+def test_a_decision_without_its_networks_is_refused(trained, tmp_path):
+    import dataclasses
+
+    config, predictions = trained
+    models = shutil.copytree(config.models, tmp_path / "models")
+    (models / "familiar.npz").unlink()
+    with pytest.raises(UserError, match=r"no familiar\.npz"):
+        evaluate.decision_file(predictions, dataclasses.replace(config, models=models))

@@ -8,20 +8,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from xraylib import backend, images, metrics, model, pipeline, train
+from xraylib import backend, foreign, images, metrics, model, pipeline, portable, predict, train
 from xraylib.backend import keras, tf
-from xraylib.config import Config, load_config
+from xraylib.config import REPOSITORY, Config, load_config
 from xraylib.files import UserError, write_json
 from xraylib.index import find_root, list_images
 
@@ -108,22 +110,64 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
         )
 
 
-def bench_prediction(config: Config) -> list[dict]:
-    """Prediction with all views of one image and of 1,000, against model.predict of the images as they are."""
-    network = model.build(config)
+def bench_prediction(files: list[Path], config: Config) -> list[dict]:
+    """The portable copy of all seeds' networks, all views: against Keras for 1 and 1,000 images, and against decoding.
+
+    The names say how large the portable copy is. Weights are random: the time does not depend on them.
+    """
+    networks = [model.build(config) for _ in config.seeds]
     many = np.random.default_rng(0).integers(0, 256, (1000, config.image_size, config.image_size), np.uint8)
-    plain = pipeline.view(many[..., None].astype(np.float32), config.input_size, 0, 1, 1).numpy()
-    views = len(pipeline.VIEWS)
-    return [
-        pair(
-            f"predicting {n:,} ({views} views), against model.predict (1 view)",
-            "images/s",
-            n,
-            partial(train.predict, network, many[:n]),
-            partial(network.predict, plain[:n], batch_size=256, verbose=0),
-        )
-        for n in (1, 1000)
-    ]
+    paths = [str(file) for file in files]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
+        file = Path(name) / "networks.tflite"
+        file.write_bytes(portable.export(networks, config.image_size))
+        published = predict.Published(file, config.image_size, 0.5, 1.0, 0.0, foreign.fit(many, many))
+        alone = [published.network() for _ in range(os.cpu_count() or 1)]  # one for each thread
+
+        def by_threads(images):
+            parts = np.array_split(images, len(alone))
+            list(pool.map(lambda network, part: [network(image) for image in part], alone, parts))
+
+        def by_keras(images):
+            for network in networks:
+                train.predict(network, images)
+
+        size = f"portable copy, {file.stat().st_size / 1e6:.1f} MB"
+        return [
+            pair(
+                f"{size}: 1 image, against Keras", "images/s", 1, lambda: alone[0](many[0]), lambda: by_keras(many[:1])
+            ),
+            pair(f"{size}: 1,000, against Keras", "images/s", 1000, lambda: by_threads(many), lambda: by_keras(many)),
+            pair(
+                "predicting films from files, against decoding them alone",
+                "images/s",
+                len(paths),
+                lambda: deque(predict.predict_films(paths, published), maxlen=0),
+                lambda: list(pool.map(lambda path: images.decode(path, config.image_size), paths)),
+            ),
+        ]
+
+
+def bench_start(file: Path) -> list[dict]:
+    """One film from a cold start by `python -m xraylib.predict`, against the published networks loaded by Keras."""
+    decision = predict.MODELS / "decision.json"
+    if not decision.exists():
+        return []
+    keras_way = (
+        "import json, numpy as np; from xraylib import train; from xraylib.images import decode\n"
+        f"decision = json.loads(open({str(decision)!r}).read())\n"
+        f"image = decode({str(file)!r}, decision['image_size'])[None]\n"
+        f"files = [{str(predict.MODELS)!r} + f'/xray_cnn_seed{{seed}}.keras' for seed in decision['seeds']]\n"
+        "print(np.mean([train.predict(train.keras.models.load_model(file), image) for file in files]))"
+    )
+
+    def start(*arguments):
+        subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ours = ("-m", "xraylib.predict", str(file), "--output", f"{folder}/predictions.csv")
+        name = "one film from a cold start, against Keras"
+        return [pair(name, "films/s", 1, lambda: start(*ours), lambda: start("-c", keras_way))]
 
 
 def bench_step(config: Config, steps: int = 10) -> list[dict]:
@@ -183,7 +227,8 @@ def main() -> int:
     for part in (
         lambda: bench_decoding([f for f in files if f.suffix.lower() != ".png"][:200], config),
         lambda: [bench_pipeline(files, config)],
-        lambda: bench_prediction(config),
+        lambda: bench_prediction(files, config),
+        lambda: bench_start(files[0]),
         lambda: bench_step(config),
         lambda: bench_training(config),
     ):

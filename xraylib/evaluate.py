@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from xraylib import metrics
+from xraylib import foreign, metrics
 from xraylib.config import Config
 from xraylib.files import UserError, write_json, write_table
 from xraylib.index import CLASSES
@@ -239,17 +239,24 @@ def decision_file(predictions: pd.DataFrame, config: Config) -> dict:
     """What xraylib.predict needs besides the networks, written to config.models/decision.json.
 
     image_size; threshold of the ensemble (chosen on tune); slope and intercept of its recalibration (fitted on tune);
-    sha256 of each network's file.
+    seeds; portable: the file that holds all seeds' networks; sha256 of it, of each network's own file, and of what is
+    known of familiar films. Raises UserError where one of these is not there yet.
     """
     together = metrics.ensemble(predictions)
     tune = together[(together.split == "tune") & (together.network == metrics.ENSEMBLE)]
     fitted = metrics.recalibrate(tune.label, tune.probability)
-    files = [config.models / f"{metrics.OWN}_seed{seed}.keras" for seed in config.seeds]
+    portable = f"{metrics.OWN}.tflite"
+    networks = [f"{network}_seed{seed}.keras" for network in (metrics.OWN, metrics.PUBLISHED) for seed in config.seeds]
+    files = [config.models / name for name in (*networks, portable, foreign.FILE)]
+    if missing := [file.name for file in files if not file.exists()]:
+        raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
     decision = {
         "image_size": config.image_size,
         "threshold": metrics.operating_points(together)[metrics.ENSEMBLE, metrics.NO_SEED].threshold,
         "slope": fitted.slope,
         "intercept": fitted.intercept,
+        "seeds": list(config.seeds),
+        "portable": portable,
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
     write_json(decision, config.models / "decision.json")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,17 @@ def write_json(value: object, path: Path) -> None:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with the same bytes on every platform."""
     write_bytes(table.to_csv(index=False, lineterminator="\n").encode(), path)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence file descriptor 2, on which libraries in C++ announce themselves."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -292,6 +292,34 @@ def shadow(item: Item, seed: int = 0, lesion: bool = True) -> tuple[np.ndarray, 
     ), mask
 
 
+def side_shadow(item: Item, seed: int = 0) -> np.ndarray:
+    """Attenuation along each ray from the child's side, float (GRID, GRID): a lateral film, as the study has none.
+
+    Both lungs lie behind each other, the heart before and the spine behind them.
+    """
+    child = _child(seed, item.patient)
+    x, y = _rays(np.random.default_rng([seed, item.image, 6]))
+    body = _ellipsoid(x, y, (0, 3.0), (6.2 * child.fat**0.5, 17, 9.6 * child.width))
+    body = np.maximum(body, _ellipsoid(x, y, (0.8, -11), (3.6, 6.5, 3.2)))
+    lung = 2 * _ellipsoid(x, y, (0.3, 1.0), (4.9, 9.2 * child.height, 3.6 * child.width))
+    lung *= _soft_step(5.8 * child.height + 0.12 * (x + 1.5) ** 2 - y, 0.5)
+    heart = _ellipsoid(x, y, (-2.2, 2.6), (2.5 * child.heart, 3.4 * child.heart, 3.7 * child.heart), 0.5)
+    air = np.maximum(lung - heart, 0.1 * lung)
+    bone = 0.8 * _tube(_segment(x, y, (-5.4, -5.5), (-5.8, 3.5)), 0.35, 0.5)  # breastbone
+    for k in range(10):
+        slope = -0.35 - 0.03 * k  # from the spine downwards to the front
+        middle = (-5.2 + 1.42 * k) * child.height + slope * x
+        bone += 2 * (np.abs(x) < 5.2) * _tube((y - middle) / np.hypot(1, slope), 0.31, 0.72)
+    spine = 2.2 * _soft_step(1.0 - np.abs(x - 4.3), 0.25) * (0.72 + 0.28 * np.tanh(3 * np.cos(4.4 * y) + 1.5))
+    inside = body > 0
+    return (
+        SOFT_TISSUE * body
+        - (SOFT_TISSUE - LUNG) * air * inside
+        + (BONE - SOFT_TISSUE) * bone * inside
+        + (CANCELLOUS - SOFT_TISSUE) * spine * inside
+    )
+
+
 def _rays(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Positions (cm) of the rays on a child who lies a little turned, shifted, nearer or farther."""
     step = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID - 0.5

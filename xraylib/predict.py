@@ -1,150 +1,207 @@
-"""Any folder of frontal chest films -> a table with probability and decision, by the published networks of models/."""
+"""Any folder of frontal chest films -> a table with probability and decision, by the published networks of models/.
+
+Nothing here imports TensorFlow, pandas or scikit-learn: one film is predicted before they would have started.
+"""
 
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from xraylib import metrics
+from xraylib import decode, dicom, foreign
 from xraylib.config import REPOSITORY
-from xraylib.files import UserError, write_table
-from xraylib.images import decode
-from xraylib.index import SUFFIXES
+from xraylib.files import UserError, quiet, whole
 
 MODELS = REPOSITORY / "models"
-CHUNK = 512  # images decoded and predicted at once, whatever the size of the folder
+SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
+MOST_THREADS = 16  # each keeps an interpreter of its own, 33 MB with three networks at 96 pixels
+COLUMNS = ("path", "probability", "decision", "threshold", "seed_spread", "foreignness", "warning", "problem")
 
 
-def load_networks(models: Path = MODELS) -> tuple[list, dict]:
-    """The study's networks and what decision.json says of them: image_size, threshold, slope, intercept, sha256.
+@dataclass(frozen=True)
+class Published:
+    """What predicts: the portable copy of all seeds' networks, where they decide, and which films they know."""
 
-    Raises UserError where a file is missing or is not the one that decision.json names.
-    """
+    file: Path
+    image_size: int
+    threshold: float  # on the seeds' mean probability, chosen on tune
+    slope: float  # of the recalibration, fitted on tune
+    intercept: float
+    familiar: foreign.Familiar
+
+    def network(self) -> Callable[[np.ndarray], np.ndarray]:
+        """uint8 (size, size) -> float64 probabilities (seeds,), before recalibration; for one thread at a time."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(self.file), num_threads=1)
+        interpreter.allocate_tensors()
+        images, logits = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
+
+        def predict(image: np.ndarray) -> np.ndarray:
+            interpreter.set_tensor(images, image[None])
+            interpreter.invoke()
+            return 1 / (1 + np.exp(-interpreter.get_tensor(logits)[0].astype(np.float64)))
+
+        return predict
+
+    def calibrated(self, probability: float) -> float:
+        """metrics.Recalibration of one probability, without what that module imports."""
+        clipped = np.clip(probability, 1e-7, 1 - 1e-7)
+        return float(1 / (1 + np.exp(-(self.slope * np.log(clipped / (1 - clipped)) + self.intercept))))
+
+
+def load(models: Path = MODELS) -> Published:
+    """The published networks of a models folder. UserError where a file is missing or not the one of decision.json."""
     described = models / "decision.json"
     if not described.exists():
         raise UserError(
             f"{described}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
         )
     decision = json.loads(described.read_text())
-    for name, digest in decision["sha256"].items():
-        file = models / name
+    for name in (decision["portable"], foreign.FILE):
+        file, digest = models / name, decision["sha256"][name]
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
         if found != digest:
-            raise UserError(
-                f"{file}: {found[:12]}; wanted {digest[:12]}, the network of the published run. Get it again."
-            )
-    # TensorFlow takes seconds to start, so only when everything else is in order; model registers the study's layers.
-    from xraylib.model import keras
-
-    return [keras.models.load_model(models / name) for name in sorted(decision["sha256"])], decision
+            raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the published run. Get it again.")
+    fitted = {name: decision[name] for name in ("image_size", "threshold", "slope", "intercept")}
+    return Published(models / decision["portable"], **fitted, familiar=foreign.read(models))
 
 
-def find_films(path: Path) -> list[Path]:
+def find_films(path: Path) -> list[str]:
     """The image files at `path`: itself, or all inside, sorted; hidden files are left out.
 
     Raises UserError where there is none.
     """
     if path.is_file():
-        return [path]
+        return [str(path)]
     found = [
-        Path(folder) / name
+        os.path.join(folder, name)  # strings: a hundred thousand Paths are tens of megabytes
         for folder, _, names in os.walk(path)  # follows no symbolic link to a folder, so it ends
         for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        if not name.startswith(".") and _may_be_film(Path(folder, name))
     ]
     if not found:
         what = "no such file or folder" if not path.exists() else "no images inside"
-        raise UserError(
-            f"{path}: {what}. Wanted an image, or a folder with files ending in {', '.join(sorted(SUFFIXES))}."
-        )
+        wanted = ", ".join(sorted(SUFFIXES))
+        raise UserError(f"{path}: {what}. Wanted an image, or a folder with DICOM files or files ending in {wanted}.")
     return sorted(found)
 
 
-def predict_films(paths: list[Path], networks: list, decision: dict) -> pd.DataFrame:
-    """A row per file: path, probability (calibrated on tune), decision, threshold, seed_spread, problem.
-
-    Decisions are those of the ensemble at the threshold chosen on tune; seed_spread is the SD over the networks'
-    probabilities. A file that cannot be read has its reason in `problem`, and no probability. Shows progress; memory
-    does not grow with the number of files but for the table.
-    """
-    from xraylib.train import predict
-
-    recalibration = metrics.Recalibration(decision["slope"], decision["intercept"])
-    rows = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(paths), delay=5, mininterval=2, unit="film") as bar:
-        for part in _chunks(paths):
-            decoded = list(pool.map(lambda path: _decoded(path, decision["image_size"]), part))
-            images = [image for image, _ in decoded if image is not None]
-            each = (
-                np.array([predict(network, np.stack(images)) for network in networks]) if images else np.empty((1, 0))
-            )
-            mean, spread = iter(each.mean(axis=0)), iter(each.std(axis=0))
-            for path, (image, problem) in zip(part, decoded, strict=True):
-                row = {
-                    "path": str(path),
-                    "probability": np.nan,
-                    "decision": "",
-                    "seed_spread": np.nan,
-                    "problem": problem,
-                }
-                if image is not None:
-                    probability = next(mean)
-                    called = "PNEUMONIA" if probability >= decision["threshold"] else "NORMAL"
-                    row |= {"probability": probability, "decision": called, "seed_spread": next(spread)}
-                rows.append(row)
-            bar.update(len(part))
-    table = pd.DataFrame(rows)
-    known = table.probability.notna()
-    table.loc[known, "probability"] = recalibration.apply(table.probability[known])
-    table.insert(3, "threshold", float(recalibration.apply(decision["threshold"])))
-    return table
-
-
-def _chunks(paths: list[Path]) -> Iterator[list[Path]]:
-    left = iter(paths)
-    while part := list(islice(left, CHUNK)):
-        yield part
-
-
-def _decoded(path: Path, size: int) -> tuple[np.ndarray | None, str]:
+def _may_be_film(path: Path) -> bool:
     try:
-        return decode(path, size), ""
+        return path.suffix.lower() in SUFFIXES or dicom.is_dicom(path)
+    except OSError:  # a pipe, or a file that may not be read and has no suffix
+        return False
+
+
+def predict_films(paths: list[str], published: Published) -> Iterator[dict]:
+    """A row (COLUMNS) per file, in order, as soon as it is known; shows progress.
+
+    probability and threshold are calibrated on tune; decisions are those of the ensemble; seed_spread is the SD over
+    the networks' probabilities. foreignness above 1, and whatever stands in warning, says that the file is unlike the
+    films of the study. A file that cannot be read has its reason in `problem`, and no probability. Every core decodes
+    and predicts; memory grows neither with the number of files nor with their size in all.
+    """
+    per_thread = threading.local()
+    threshold = round(published.calibrated(published.threshold), 6)
+
+    def row(path: str) -> dict:
+        if not hasattr(per_thread, "network"):
+            per_thread.network = published.network()
+        return _row(path, published, per_thread.network) | {"threshold": threshold}
+
+    with quiet():
+        published.network()  # the first of a process announces itself
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    with ThreadPoolExecutor(threads) as pool, tqdm(total=len(paths), delay=5, mininterval=2, unit="film") as bar:
+        for done in _in_order(pool, row, paths, 4 * threads):
+            yield done
+            bar.update()
+
+
+def _in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
+    """As pool.map, but no more than `ahead` items are begun before the first of them is taken."""
+    waiting: deque[Future] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # whoever stops early need not wait for what was begun ahead
+        for future in waiting:
+            future.cancel()
+
+
+def _row(path: str, published: Published, network: Callable[[np.ndarray], np.ndarray]) -> dict:
+    row: dict[str, object] = {**dict.fromkeys(COLUMNS, ""), "path": path}
+    try:
+        image, oddities = _read(Path(path), published.image_size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return None, f"{type(error).__name__}: {error}".replace(str(path), path.name)
+        return row | {"problem": f"{type(error).__name__}: {error}".replace(path, Path(path).name)}
+    each = network(image)
+    called = "PNEUMONIA" if each.mean() >= published.threshold else "NORMAL"
+    strange = float(published.familiar.foreignness(image[None])[0])
+    if strange > 1:
+        oddities = ["unlike the films of the study", *oddities]
+    row |= {"probability": round(published.calibrated(each.mean()), 6), "decision": called}
+    return row | {
+        "seed_spread": round(float(each.std()), 6),
+        "foreignness": round(strange, 3),
+        "warning": "; ".join(oddities),
+    }
+
+
+def _read(path: Path, size: int) -> tuple[np.ndarray, list[str]]:
+    """The film, uint8 (size, size), and what the file itself says that the study's films are not."""
+    if dicom.is_dicom(path):
+        return dicom.read(path, size)
+    return decode.decode(path, size), ["in colour"] if decode.colour(path) > foreign.COLOUR else []
 
 
 def main() -> int:
     """Command line: python -m xraylib.predict IMAGES [--output predictions.csv]; status 1 if a file was not read."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", type=Path, help="an image, or a folder of them")
+    parser.add_argument("images", type=Path, help="an image (DICOM, PNG or JPEG), or a folder of them")
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="default: predictions.csv")
     arguments = parser.parse_args()
+    counts: Counter[str] = Counter()
+    said: list[str] = []
     try:
         films = find_films(arguments.images)
-        table = predict_films(films, *load_networks())
+        published = load()
+        with whole(arguments.output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            table.writeheader()
+            for row in predict_films(films, published):
+                table.writerow(row)
+                notes = {what: row[what] for what in ("problem", "warning") if row[what]}
+                said += [f"{what}: {row['path']}: {note}" for what, note in notes.items() if counts[what] < 20]
+                counts.update([row["decision"], *notes])
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    write_table(table, arguments.output)
-    bad = table[table.problem != ""]
-    for row in bad.head(20).itertuples():
-        print(f"not read: {row.path}: {row.problem}", file=sys.stderr)
-    called = (table.decision == "PNEUMONIA").sum()
-    counts = f"{len(table) - len(bad):,} films, {called:,} called PNEUMONIA, {len(bad):,} not read"
-    print(f"wrote {arguments.output}: {counts}. Not a medical device.")
-    return 1 if len(bad) else 0
+    print("\n".join(said), file=sys.stderr, end="\n" if said else "")
+    print(
+        f"wrote {arguments.output}: {len(films):,} films, {counts['PNEUMONIA']:,} called PNEUMONIA, "
+        f"{counts['warning']:,} with a warning, {counts['problem']:,} not read. Not a medical device."
+    )
+    return 1 if counts["problem"] else 0
 
 
 if __name__ == "__main__":

@@ -210,6 +210,23 @@ def calibration() -> str:
     return "\n".join(lines)
 
 
+def foreign() -> str:
+    """How well images that are no films of children are told from those of test, a row per kind."""
+    lines = ["| images | from | n | AUROC | flagged |", "|---|---|---|---|---|"]
+    for row in pd.read_csv(RESULTS / "foreign.csv").itertuples():
+        interval = f" ({row.lower:.3f}-{row.upper:.3f})" if pd.notna(row.lower) else ""
+        auroc = f"{row.auroc:.3f}{interval}" if pd.notna(row.auroc) else ""
+        n = f"{row.images:,} of {row.pictures:,}" if row.pictures < row.images else f"{row.images:,}"
+        lines.append(f"| {row.kind} | {row.source} | {n} | {auroc} | {row.flagged:.3f} |")
+    return "\n".join(lines)
+
+
+def portable() -> str:
+    """The files of models/ with their sizes."""
+    files = sorted(path for path in (REPOSITORY / "models").iterdir() if path.suffix in (".tflite", ".keras", ".npz"))
+    return ", ".join(f"`{path.name}` ({path.stat().st_size / 1e6:.2f} MB)" for path in files) + "."
+
+
 def counts() -> str:
     """Images and patients by split and subtype."""
     index = pd.read_csv(RESULTS / "index.csv", keep_default_na=False)

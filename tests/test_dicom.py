@@ -1,0 +1,194 @@
+"""A DICOM film becomes what a viewer shows, whatever its bits, window, sense and compression."""
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from xraylib import dicom
+from xraylib.decode import shrink
+
+
+def film(path, levels, bits=12, **tags):
+    """Write levels (h, w) as a DICOM film."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    header.SOPClassUID, header.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    header.Rows, header.Columns = levels.shape[:2]
+    header.SamplesPerPixel = 1 if levels.ndim == 2 else 3
+    header.PhotometricInterpretation = "MONOCHROME2" if levels.ndim == 2 else "RGB"
+    header.BitsStored, header.HighBit = bits, bits - 1
+    header.BitsAllocated = 8 if bits == 8 else 16
+    header.PixelRepresentation = int(np.issubdtype(levels.dtype, np.signedinteger))
+    header.Modality = "DX"
+    if levels.ndim == 3:
+        header.PlanarConfiguration = 0
+    for name, value in tags.items():
+        setattr(header, name, value)
+    header.PixelData = levels.astype("<i2" if header.PixelRepresentation else "<u2" if bits > 8 else "u1").tobytes()
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture
+def ramp():
+    """0, 100, ... from left to right, 16 x 16."""
+    return np.tile(np.arange(16, dtype=np.uint16) * 100, (16, 1))
+
+
+def shown(path):
+    """One row of the film, at its own size."""
+    return dicom.read(path, 16)[0][8].astype(int)
+
+
+@pytest.mark.parametrize("bits", [12, 14, 16])
+def test_without_a_window_lowest_is_black_and_highest_white(tmp_path, ramp, bits):
+    levels = shown(film(tmp_path / "a.dcm", ramp * 2 ** (bits - 12), bits))
+    np.testing.assert_array_equal(levels, np.round(np.arange(16) * 17))
+
+
+def test_eight_bits(tmp_path):
+    levels = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))
+    assert np.abs(shown(film(tmp_path / "a.dcm", levels, 8)) - np.arange(16) * 17).max() <= 1
+
+
+def test_monochrome1_is_inverted(tmp_path, ramp):
+    usual = shown(film(tmp_path / "a.dcm", ramp))
+    other = shown(film(tmp_path / "b.dcm", ramp, PhotometricInterpretation="MONOCHROME1"))
+    np.testing.assert_array_equal(other, 255 - usual)
+
+
+def test_a_window_decides_what_is_black_and_white(tmp_path, ramp):
+    levels = shown(film(tmp_path / "a.dcm", ramp, WindowCenter=700, WindowWidth=401))
+    # PS3.3 C.11.2.1.2.1: black up to 700 - 0.5 - 200, white from 700 - 0.5 + 200 on
+    assert (levels[:5] == 0).all() and (levels[10:] == 255).all()
+    np.testing.assert_allclose(levels[5:9], [(x - 499.5) / 400 * 255 for x in (500, 600, 700, 800)], atol=1)
+
+
+def test_a_window_wider_than_the_film_does_not_stretch_it(tmp_path, ramp):
+    levels = shown(film(tmp_path / "a.dcm", ramp, WindowCenter=2048, WindowWidth=4096))
+    np.testing.assert_allclose(levels, np.arange(16) * 100 / 4095 * 255, atol=1)
+
+
+def test_the_window_counts_in_rescaled_levels(tmp_path, ramp):
+    plain = shown(film(tmp_path / "a.dcm", ramp, WindowCenter=700, WindowWidth=401))
+    rescaled = film(tmp_path / "b.dcm", ramp, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=400, WindowWidth=802)
+    np.testing.assert_allclose(shown(rescaled), plain, atol=1)
+
+
+def test_the_first_of_several_windows_is_taken(tmp_path, ramp):
+    one = shown(film(tmp_path / "a.dcm", ramp, WindowCenter=700, WindowWidth=401))
+    several = shown(film(tmp_path / "b.dcm", ramp, WindowCenter=[700, 20], WindowWidth=[401, 10]))
+    np.testing.assert_array_equal(several, one)
+
+
+def test_a_lookup_table_goes_before_a_window(tmp_path, ramp):
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [1501, 0, 8]
+    table.LUTData = np.linspace(255, 0, 1501).astype("<u2").tobytes()  # inverts
+    levels = shown(film(tmp_path / "a.dcm", ramp, VOILUTSequence=[table], WindowCenter=700, WindowWidth=401))
+    np.testing.assert_allclose(levels, 255 - np.arange(16) * 17, atol=2)
+
+
+def test_signed_levels(tmp_path, ramp):
+    levels = shown(film(tmp_path / "a.dcm", ramp.astype(np.int16) - 700))
+    np.testing.assert_array_equal(levels, np.arange(16) * 17)
+
+
+@pytest.mark.parametrize("sense", ["MONOCHROME1", "MONOCHROME2"])
+def test_what_surrounds_the_film_is_black_and_stretches_nothing(tmp_path, ramp, sense):
+    padded = ramp.copy()
+    padded[:, :4] = 4000
+    path = film(tmp_path / "a.dcm", padded, PixelPaddingValue=4000, PhotometricInterpretation=sense)
+    levels = shown(path)
+    assert (levels[:3] < 40).all()
+    assert (levels[5], levels[15]) == ((pytest.approx(232, abs=12), 0) if sense[-1] == "1" else (23, 255))
+
+
+@pytest.mark.parametrize("encoding", ["RLE", "bigendian", "implicit", "jp2klossless", "jpeg_ls_lossless", "expb"])
+def test_every_lossless_encoding_gives_the_same_film(encoding):
+    plain = dicom.read(get_testdata_file("MR_small.dcm", download=False), 64)[0]
+    same = dicom.read(get_testdata_file(f"MR_small_{encoding}.dcm", download=False), 64)[0]
+    np.testing.assert_array_equal(same, plain)
+    assert plain.std() > 10
+
+
+def test_lossless_jpeg_as_archives_keep_it_is_read():
+    levels = dicom.read(get_testdata_file("JPEG-LL.dcm", download=False), 64)[0]
+    assert levels.std() > 5
+
+
+def test_a_real_film_of_the_other_sense_has_bright_bones_and_dark_lungs():
+    levels = dicom.read(get_testdata_file("RG1_UNCR.dcm", download=False), 64)[0].astype(int)
+    spine, lung = levels[20:40, 31:34].mean(), levels[14:24, 16:22].mean()
+    assert spine > lung + 30
+
+
+def test_more_than_one_film_is_refused(tmp_path, ramp):
+    path = film(tmp_path / "a.dcm", ramp, NumberOfFrames=2)
+    with pytest.raises(ValueError, match="2 frames; wanted one film"):
+        dicom.read(path, 16)
+
+
+def test_what_is_no_film_says_why(tmp_path, ramp):
+    (tmp_path / "text.dcm").write_text("no DICOM at all, but long enough to be looked at" * 9)
+    with pytest.raises(ValueError, match="no DICOM file"):
+        dicom.read(tmp_path / "text.dcm", 16)
+    with pytest.raises(ValueError, match="without an image"):
+        dicom.read(get_testdata_file("rtplan.dcm", download=False), 16)
+    cut = film(tmp_path / "cut.dcm", ramp)
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"DICOM|pixel data"):
+        dicom.read(cut, 16)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, ramp, monkeypatch):
+    monkeypatch.setattr(dicom, "MOST_PIXELS", 255)
+    with pytest.raises(ValueError, match="wanted at most 255"):
+        dicom.read(film(tmp_path / "a.dcm", ramp), 16)
+
+
+def test_it_is_resized_as_other_files_are(tmp_path):
+    from PIL import Image
+
+    levels = np.random.default_rng(0).integers(0, 256, (60, 90), np.uint8)
+    levels[0, :2] = 0, 255
+    path = film(tmp_path / "a.dcm", levels, 8)
+    np.testing.assert_array_equal(dicom.read(path, 32)[0], shrink(Image.fromarray(levels), 32))
+
+
+@pytest.mark.parametrize(
+    "tags, said",
+    [
+        ({}, []),
+        ({"Modality": "CT"}, ["DICOM: modality CT"]),
+        ({"ViewPosition": "LL"}, ["DICOM: lateral view (LL)"]),
+        ({"ViewPosition": "PA", "PatientAge": "005Y", "BodyPartExamined": "CHEST"}, []),
+        ({"PatientAge": "018M"}, []),
+        ({"PatientAge": "034Y"}, ["DICOM: 34 years old; the study's children are 1 to 5"]),
+        ({"BodyPartExamined": "HAND"}, ["DICOM: HAND"]),
+    ],
+)
+def test_the_header_tells_what_the_study_has_not_seen(tmp_path, ramp, tags, said):
+    assert dicom.read(film(tmp_path / "a.dcm", ramp, **tags), 16)[1] == said
+
+
+def test_colour_is_said(tmp_path, ramp):
+    levels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    image, said = dicom.read(film(tmp_path / "a.dcm", levels, 8), 16)
+    assert said == ["in colour"]
+    np.testing.assert_allclose(image, levels.mean(axis=-1), atol=1)
+
+
+def test_dicom_is_known_by_name_or_by_mark(tmp_path, ramp):
+    for name in ("a.dcm", "b.DCM", "IM0001", "1.2.840.10008.7"):
+        film(tmp_path / name, ramp)
+        assert dicom.is_dicom(tmp_path / name), name
+    (tmp_path / "README").write_text("no film")
+    (tmp_path / "photo.jpeg").write_bytes((tmp_path / "a.dcm").read_bytes())
+    assert not dicom.is_dicom(tmp_path / "README")
+    assert not dicom.is_dicom(tmp_path / "photo.jpeg")
