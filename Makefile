@@ -91,7 +91,8 @@ $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: noteboo
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv \
-    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py | $(INSTALLED)
+    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py \
+    xraylib/lungs.py xraylib/phantom.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
 $(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(BASE) xraylib/evaluate.py | $(INSTALLED)

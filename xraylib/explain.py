@@ -147,10 +147,13 @@ def _logit(last, y):
     return y
 
 
-def mapper(network: keras.Model, kind: Kind = CAM, chunk: int = 128) -> Mapper:
-    """A function of decoded images to maps at their size; it follows the network's weights when they change."""
+def mapper(network: keras.Model, kind: Kind = CAM, chunk: int = 128, fade: bool = True) -> Mapper:
+    """A function of decoded images to maps at their size; it follows the network's weights when they change.
+
+    fade: beyond its edge a map is 0, so that a place at the edge peaks in its middle; else it goes on as it ends.
+    """
     if kind.rule in PATHS:
-        return _path_mapper(network, kind.rule, chunk)
+        return _path_mapper(network, kind.rule, chunk, fade)
     raw = activation_maps(network, kind.rule, stages(network)[-kind.stage])
 
     def maps(images: np.ndarray) -> np.ndarray:
@@ -162,7 +165,7 @@ def mapper(network: keras.Model, kind: Kind = CAM, chunk: int = 128) -> Mapper:
             small = _in_chunks(raw, as_input(network, seen), chunk)
             large = tf.image.resize(small[..., None], (size, size)).numpy()[..., 0]
             total = total + _shifted(large, -by[0], -by[1])[:, :, ::mirror]
-        return _smooth(total / len(views), small.shape[1])
+        return _smooth(total / len(views), small.shape[1], fade)
 
     return maps
 
@@ -174,13 +177,14 @@ def _shifted(images: np.ndarray, down: int, across: int) -> np.ndarray:
     return wide[:, by + down : by + down + size, by + across : by + across + size]
 
 
-def _smooth(maps: np.ndarray, places: int) -> np.ndarray:
-    """Maps blurred by a third of a place, so that a place peaks in its middle; what is negative becomes 0."""
+def _smooth(maps: np.ndarray, places: int, fade: bool = True) -> np.ndarray:
+    """Maps blurred by a third of a place, at least by SMOOTH; what is negative becomes 0."""
     sigma = maps.shape[1] * max(1 / places / 3, SMOOTH)
-    return np.maximum(ndimage.gaussian_filter(maps, (0, sigma, sigma), mode="constant"), 0).astype(np.float32)
+    blurred = ndimage.gaussian_filter(maps, (0, sigma, sigma), mode="constant" if fade else "nearest")
+    return np.maximum(blurred, 0).astype(np.float32)
 
 
-def _path_mapper(network: keras.Model, rule: str, chunk: int) -> Mapper:
+def _path_mapper(network: keras.Model, rule: str, chunk: int, fade: bool) -> Mapper:
     """Integrated gradients (Sundararajan 2017) on the way from a film of one grey level to the film, then smoothed."""
     gradient = tf.function(lambda x: tf.reduce_sum(_gradient(network.layers, x), axis=-1), reduce_retracing=True)
 
@@ -189,7 +193,7 @@ def _path_mapper(network: keras.Model, rule: str, chunk: int) -> Mapper:
         x, base = as_input(network, images), as_input(network, start)
         total = sum(_in_chunks(gradient, base + (k + 0.5) / STEPS * (x - base), chunk) for k in range(STEPS))
         product = (total / STEPS * (x - base)[..., 0])[..., None]
-        return _smooth(tf.image.resize(product, images.shape[1:]).numpy()[..., 0], x.shape[1])
+        return _smooth(tf.image.resize(product, images.shape[1:]).numpy()[..., 0], x.shape[1], fade)
 
     return maps
 
@@ -204,7 +208,7 @@ def occlusion(answer, images: np.ndarray, patch: int | None = None, stride: int 
     """How much the answer falls when a patch of the film is hidden: float32 (n, h, w), a place per patch.
 
     answer: uint8 (n, size, size) -> (n,). Patches of a sixth of the side, by default, every half of one, are filled
-    with the grey level of `dark`: with the film's mean, which is brighter than lung, hiding a patch would draw a shadow.
+    with the grey level of `dark`: with the film's mean, brighter than lung, hiding a patch would draw a shadow.
     """
     size = images.shape[1]
     patch = patch or max(2, size // 6)
@@ -345,7 +349,7 @@ def sanity_check(network: keras.Model, images: np.ndarray, kind: Kind = CAM, see
     """
     broken = keras.Sequential.from_config(network.get_config())
     broken.set_weights(network.get_weights())
-    maps = mapper(broken, kind)
+    maps = mapper(broken, kind, fade=False)  # edges that fade by themselves would be alike in all maps
     first = maps(images)
     rng = np.random.default_rng(seed)
     rows = [{"layers": 0, "name": "untouched", "likeness": 1.0}]
@@ -438,12 +442,14 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 # --- does it look at the lungs? ---
 
 
-def lung_share(maps: np.ndarray, images: np.ndarray, rows: pd.DataFrame, decided, seed: int = 0) -> pd.DataFrame:
+def lung_share(
+    maps: np.ndarray, images: np.ndarray, rows: pd.DataFrame, decided, name: str, seed: int = 0
+) -> pd.DataFrame:
     """The share of each map that lies in the lung fields, at the border and elsewhere, by class and decision.
 
-    maps: float (n, size, size); images: uint8; rows: label and patient; decided: bool (n,), called PNEUMONIA. Columns:
-    group, region, images, patients, share, lower, upper (95 % interval over patients), area (the region's mean share of
-    the image) and ratio (share / area: 1 for a map that knows nothing).
+    maps: float (n, size, size), called `name`; images: uint8; rows: label and patient; decided: bool (n,), called
+    PNEUMONIA. Columns: map, group, region, images, patients, share, lower, upper (95 % interval over patients), area
+    (the region's mean share of the image) and ratio (share / area: 1 for a map that knows nothing).
     """
     parts = lungs.regions(images)
     total = maps.sum(axis=(1, 2))
@@ -462,7 +468,13 @@ def lung_share(maps: np.ndarray, images: np.ndarray, rows: pd.DataFrame, decided
             continue
         bounds = _intervals({name: each[those] for name, each in share.items()}, patient[those], 2000, seed)
         for region in parts:
-            row = {"group": group, "region": region, "images": those.sum(), "patients": len(set(patient[those]))}
+            row = {
+                "map": name,
+                "group": group,
+                "region": region,
+                "images": those.sum(),
+                "patients": len(set(patient[those])),
+            }
             row |= {"share": share[region][those].mean(), "lower": bounds[region][0], "upper": bounds[region][1]}
             row["area"] = area[region][those].mean()
             table.append(row | {"ratio": row["share"] / row["area"]})
@@ -535,3 +547,40 @@ def journey(network: keras.Model, image: np.ndarray) -> Journey:
         logit,
         float(_sigmoid(np.array(logit))),
     )
+
+
+def findings(config: Config) -> str:
+    """What the tables of this run, and of the run on phantoms, say about the maps, in sentences."""
+    demo = config.results if config.phantoms else REPOSITORY / "results" / "demo"
+    game = pd.read_csv(demo / "pointing_game.csv").set_index("method")
+    sanity, areas, regions, hidden = (
+        pd.read_csv(config.results / f"{name}.csv")
+        for name in ("sanity_check", "removal_areas", "lung_share", "hidden_regions")
+    )
+    kind, n = str(chosen(config)["xray_cnn"]), game.images.iloc[0]
+    lines = [f"The map shown: {kind}, the best on the phantoms' tune split."]
+    for method in (f"own CNN, {kind}", "own CNN, another film's map", "usual place of lesions", "centre prior"):
+        one = game.loc[method]
+        lines.append(f"Peak in the lesion, phantoms' test (n = {n}), {method}: {_interval(one, 'hits')}.")
+    for (network, name), part in sanity.groupby(["network", "map"], sort=False):
+        worst = part.likeness[1:].abs().max()
+        lines.append(f"Likeness left by shuffled weights, {network}, {name}: at most {worst:.2f}.")
+    for _, one in areas[areas.method == kind].iterrows():
+        other = areas[(areas.test == one.test) & (areas.method == "centre prior")].iloc[0]
+        lines.append(
+            f"{one.test.capitalize()} (n = {one.images}): area {_interval(one, 'area')}, against the random map's "
+            f"{one.less:+.2f} ({one.less_lower:+.2f} to {one.less_upper:+.2f}); the centre prior's area is "
+            f"{_interval(other, 'area')}."
+        )
+    for _, one in regions[(regions.group == "all") & (regions.region == "lungs")].iterrows():
+        lines.append(
+            f"In the lung fields, {one['map']} (n = {one.images}): {_interval(one, 'share')} of the map, "
+            f"which are {one.area:.2f} of the film."
+        )
+    for _, one in hidden[hidden.network == "xray_cnn"].iterrows():
+        lines.append(f"AUROC with {one.hidden} hidden (n = {one.images}): {_interval(one, 'auroc')}.")
+    return "\n".join(lines)
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    return f"{row[name]:.2f} ({row.lower:.2f} to {row.upper:.2f})"

@@ -66,19 +66,17 @@ def agreement(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return 2 * both / np.maximum(estimate.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)), 1)
 
 
-def error(images: np.ndarray, truth: np.ndarray, groups, lesions: np.ndarray | None = None) -> pd.DataFrame:
-    """How well the lung fields of films with known lungs are found, by group: a row each.
+def error(found: np.ndarray, truth: np.ndarray, groups, lesions: np.ndarray) -> pd.DataFrame:
+    """How well lung fields are found on films whose lungs are known, by group: a row each.
 
-    Columns: group, images, dice (mean), worst (least), covered (share of the lung that is found), lung (share of
-    what is found that is lung), lesion (share of the lesion inside what is found; NaN without lesions).
+    found, truth, lesions: bool (n, size, size). Columns: group, images, dice (mean), worst (least), covered (share of
+    the lung that is found), lung (share of what is found that is lung), lesion (share of the lesion inside what is
+    found; NaN where there is none).
     """
-    found = fields(images)
     table = pd.DataFrame({"group": np.asarray(groups), "dice": agreement(found, truth)})
-    table["covered"] = (found & truth).sum(axis=(1, 2)) / truth.sum(axis=(1, 2))
-    table["lung"] = (found & truth).sum(axis=(1, 2)) / found.sum(axis=(1, 2))
-    ill = np.zeros_like(truth) if lesions is None else lesions
     with np.errstate(invalid="ignore"):
-        table["lesion"] = (found & ill).sum(axis=(1, 2)) / ill.sum(axis=(1, 2))
+        for name, part, of in (("covered", truth, truth), ("lung", truth, found), ("lesion", lesions, lesions)):
+            table[name] = (found & part).sum(axis=(1, 2)) / of.sum(axis=(1, 2))
     by = table.groupby("group", sort=False)
     means = by[["dice", "covered", "lung", "lesion"]].mean()
     means.insert(0, "images", by.size())

@@ -549,7 +549,7 @@ def pointing_game(table: pd.DataFrame, axes, kind: str = "") -> None:
     axes[0].set_ylabel("map")
     axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     n = f"n = {table.images.iloc[0]:,}, mean over {_n(int(table.seeds.max()), 'seed')}"
-    axes[0].set_title(_with_kind(f"Pointing game, test split, PNEUMONIA ({n})", kind))
+    axes[0].figure.suptitle(_with_kind(f"Pointing game, test split, PNEUMONIA ({n})", kind), fontsize=8)
 
 
 def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
@@ -568,7 +568,7 @@ def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
         ax.set(xlabel="layers with shuffled weights, from the top (%)", ylim=(-1.05, 1.05))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
         ax.set_title(_with_kind(f"{NETWORKS[network][3]}, test split (n = {part.images.iloc[0]:,})", kind))
-    np.ravel(axes)[0].set_ylabel("likeness to the first map (Spearman)")
+    np.ravel(axes)[0].set_ylabel("likeness (Spearman)\nto the first map")
 
 
 def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> None:
@@ -595,9 +595,10 @@ def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> 
     axes[0].set_ylabel("mean probability of pneumonia")
 
 
-def lung_share(table: pd.DataFrame, ax: Axes, what: str, kind: str = "") -> Axes:
-    """The share of the map in the lung fields and at the border by group, and the share of the film that these take."""
+def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """The share of one map in the lung fields and at the border by group, and the share of the film that these take."""
     _some(table, "lung_share", "explain.lung_share")
+    what = _one(table["map"], "lung_share", "map")
     groups = list(dict.fromkeys(table.group))
     looks = {"lungs": (BLUE, "o", -0.15), "border": (VERMILLION, "s", 0.15)}
     for region, (colour, marker, offset) in looks.items():
@@ -614,7 +615,7 @@ def lung_share(table: pd.DataFrame, ax: Axes, what: str, kind: str = "") -> Axes
     ax.grid(axis="x")
     ax.set(xlabel="share, with 95 % interval over patients", ylabel="films")
     ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2)
-    ax.set_title(_with_kind(f"{what}, test split", kind))
+    ax.set_title(_with_kind(f"{what[0].upper()}{what[1:]}, test split", kind))
     return ax
 
 
