@@ -553,9 +553,9 @@ def findings(config: Config) -> str:
     """What the tables of this run, and of the run on phantoms, say about the maps, in sentences."""
     demo = config.results if config.phantoms else REPOSITORY / "results" / "demo"
     game = pd.read_csv(demo / "pointing_game.csv").set_index("method")
-    sanity, areas, regions, hidden = (
+    sanity, curves, areas, regions, hidden = (
         pd.read_csv(config.results / f"{name}.csv")
-        for name in ("sanity_check", "removal_areas", "lung_share", "hidden_regions")
+        for name in ("sanity_check", "removal", "removal_areas", "lung_share", "hidden_regions")
     )
     kind, n = str(chosen(config)["xray_cnn"]), game.images.iloc[0]
     lines = [f"The map shown: {kind}, the best on the phantoms' tune split."]
@@ -572,6 +572,8 @@ def findings(config: Config) -> str:
             f"{one.less:+.2f} ({one.less_lower:+.2f} to {one.less_upper:+.2f}); the centre prior's area is "
             f"{_interval(other, 'area')}."
         )
+    nothing = curves.probability[(curves.test == "deletion") & (curves.share == 1)].iloc[0]
+    lines.append(f"Mean probability of a film of nothing but grey, where all these curves meet: {nothing:.2f}.")
     for _, one in regions[(regions.group == "all") & (regions.region == "lungs")].iterrows():
         lines.append(
             f"In the lung fields, {one['map']} (n = {one.images}): {_interval(one, 'share')} of the map, "
