@@ -128,7 +128,7 @@ $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: noteboo
 
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv results/field.csv \
     $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py \
-    xraylib/portable.py xraylib/foreign.py | $(INSTALLED)
+    xraylib/lungs.py xraylib/phantom.py xraylib/portable.py xraylib/foreign.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
 $(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(TABLES) \

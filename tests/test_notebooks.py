@@ -59,7 +59,7 @@ def test_stored_outputs_hold_no_patient_and_no_clock(notebook):
 
 @pytest.mark.parametrize("notebook", STORED)
 def test_whoever_draws_radiographs_says_so(notebook):
-    drawing = ("plots.radiographs", "plots.batch", "plots.val_grid", "plots.maps_over")
+    drawing = ("plots.radiographs", "plots.batch", "plots.val_grid", "plots.maps_over", "plots.explainer")
     for cell in code(notebook):
         if any(name in cell.source for name in drawing):
             assert "patients" in cell.metadata.get("tags", [])

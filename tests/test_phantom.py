@@ -97,6 +97,22 @@ def test_masks_lie_over_lungs_of_the_film(drawn):
             assert columns.min() > 0.03 * mask.shape[1]
 
 
+def test_lungs_are_two_do_not_depend_on_the_disease_and_hold_the_lesion(drawn):
+    root, files = drawn
+    for item in items("bacteria", 4) + items("virus", 4):
+        field = phantom.lung_fields(item)
+        np.testing.assert_array_equal(field, phantom.lung_fields(dataclasses.replace(item, subtype="normal")))
+        pieces, _ = label(field)
+        assert (np.bincount(pieces.ravel())[1:] > 0.05 * field.size).sum() == 2
+        lesion = phantom.shadow(item)[1]
+        assert (lesion & field).sum() > 0.75 * lesion.sum()
+    for file in files[::20]:
+        path = file.relative_to(root).as_posix()
+        with Image.open(file) as image:
+            assert phantom.lung_mask(root, path).shape == image.size[::-1]
+        assert 0.2 < phantom.lung_mask(root, path).mean() < 0.5
+
+
 # --- what must not tell the class ---
 
 

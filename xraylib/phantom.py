@@ -33,6 +33,8 @@ LUNG = 0.06  # inflated, a quarter of the density of soft tissue
 BONE = 0.55  # cortical
 CANCELLOUS = 0.32  # vertebral bodies: marrow between thin plates of bone
 
+AIR = 2.0  # cm of lung along a ray that make it part of the lung fields; behind the heart there is less
+
 MARKER = "PHANTOMS.txt"
 NOTICE = "Synthetic phantoms drawn by xraylib.phantom: no patients, and no evidence about any.\n"
 
@@ -263,6 +265,13 @@ def _viral(x, y, lungs, rng: np.random.Generator) -> np.ndarray:
 # --- from shadow to film ---
 
 
+def lung_fields(item: Item, seed: int = 0) -> np.ndarray:
+    """Where the rays meet more than AIR cm of lung, diseased or not: bool (GRID, GRID), without heart and domes."""
+    x, y = _rays(np.random.default_rng([seed, item.image, 3]))
+    left, right = _lungs(x, y, _child(seed, item.patient))
+    return left + right > AIR
+
+
 def shadow(item: Item, seed: int = 0, lesion: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Attenuation along each ray, float (GRID, GRID), and the mask of the lesion, bool (all False without one).
 
@@ -383,20 +392,31 @@ def lesion_mask(root: Path, path: str) -> np.ndarray:
         return np.asarray(image) > 127 if file.exists() else np.zeros(image.size[::-1], bool)
 
 
-def _draw_one(item: Item, root: Path, masks: Path, seed: int) -> None:
+def lung_mask(root: Path, path: str) -> np.ndarray:
+    """Where the lung fields of root/path are: bool (height, width)."""
+    with Image.open((root.parent / "lungs" / path).with_suffix(".png")) as image:
+        return np.asarray(image) > 127
+
+
+def _draw_one(item: Item, root: Path, masks: Path, lungs: Path, seed: int) -> None:
     attenuation, mask = shadow(item, seed)
     image = expose(attenuation, item, seed)
     quality = int(np.random.default_rng([seed, item.image, 5]).integers(70, 96))
     (root / item.path).parent.mkdir(parents=True, exist_ok=True)
     image.save(root / item.path, quality=quality, comment=b"synthetic phantom")
+    _save_mask(lung_fields(item, seed), lungs / item.path, image.size)
     if item.subtype != "normal":
-        file = (masks / item.path).with_suffix(".png")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _mask_of(mask, image.size).save(file)
+        _save_mask(mask, masks / item.path, image.size)
+
+
+def _save_mask(mask: np.ndarray, path: Path, size: tuple[int, int]) -> None:
+    file = path.with_suffix(".png")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _mask_of(mask, size).save(file)
 
 
 def draw(root: Path, seed: int = 0, images: int = 600, processes: int | None = None) -> None:
-    """Draw a chest_xray folder at `root` and its lesions' masks in root.parent / "masks", whole or not at all.
+    """Draw a chest_xray folder at `root`, and masks in root.parent: lesions in masks/, lungs in lungs/; all or nothing.
 
     The bytes follow from seed and images alone, whatever the number of processes (default: all cores).
     """
@@ -404,14 +424,14 @@ def draw(root: Path, seed: int = 0, images: int = 600, processes: int | None = N
     with mendable(root):
         root.parent.mkdir(parents=True, exist_ok=True)
     with mendable(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as name:
-        new, masks = Path(name) / "chest_xray", Path(name) / "masks"
-        one = partial(_draw_one, root=new, masks=masks, seed=seed)
+        new, masks, lungs = (Path(name) / part for part in ("chest_xray", "masks", "lungs"))
+        one = partial(_draw_one, root=new, masks=masks, lungs=lungs, seed=seed)
         with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
             list(tqdm(pool.map(one, items, chunksize=8), "drawing phantoms", len(items), mininterval=2, delay=2))
         (new / MARKER).write_text(NOTICE)
         if hasattr(os, "sync"):
             os.sync()  # a power cut must not leave the name of a whole folder on empty files
-        for source, target in ((masks, root.parent / "masks"), (new, root)):
+        for source, target in ((masks, root.parent / "masks"), (lungs, root.parent / "lungs"), (new, root)):
             shutil.rmtree(target, ignore_errors=True)
             source.rename(target)
 
@@ -428,9 +448,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    print(
-        f"wrote {arguments.images} synthetic phantoms to {arguments.folder}, and their lesions' places to masks/ beside"
-    )
+    print(f"wrote {arguments.images} synthetic phantoms to {arguments.folder}; their lesions and lungs: masks/, lungs/")
     return 0
 
 

@@ -556,41 +556,160 @@ def robustness(table: pd.DataFrame, statistic: str, axes, n: int, kind: str = ""
     figure.suptitle(_with_kind(f"{STATISTICS[statistic]} under corruptions, test split (n = {n:,})", kind), fontsize=8)
 
 
-def pointing_game(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """How often each map's highest place lies in the lesion, with its interval; table: explain.pointing_game."""
+def pointing_game(table: pd.DataFrame, axes, kind: str = "") -> None:
+    """How often each map's highest place lies in the lesion, and its share inside; table: explain.pointing_game."""
     _some(table, "pointing_game", "explain.pointing_game")
-    for y, row in enumerate(table.itertuples()):
-        ax.plot((row.lower, row.upper), (y, y), color=BLUE, linewidth=1.5)
-        _mark(ax, row.hits, y, BLUE, "o")
-        ax.annotate(f"{row.hits:.2f} ({row.lower:.2f}-{row.upper:.2f})", (1.02, y), xycoords=("axes fraction", "data"),
-                    va="center", fontsize=6.5)  # fmt: skip
-    ax.axvline(
-        table.lesion.iloc[0], color=BLACK, linestyle=":", linewidth=0.8, label="share of the image that is lesion"
-    )
-    ax.set_yticks(range(len(table)), table.method)
-    ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(-0.02, 1.02)
+    panels = (("hits", "lower", "upper", "share of films whose map peaks in the lesion"),
+              ("inside", "inside_lower", "inside_upper", "share of the map in the lesion"))  # fmt: skip
+    for ax, (name, lower, upper, label) in zip(axes, panels, strict=True):
+        for y, (_, row) in enumerate(table.iterrows()):
+            colour, marker = (BLUE, "o") if row.method.startswith("own") else (ORANGE, "s")
+            colour, marker = (colour, marker) if "CNN" in row.method else (GREY, "D")
+            ax.plot((row[lower], row[upper]), (y, y), color=colour, linewidth=1.5)
+            _mark(ax, row[name], y, colour, marker)
+            text = f"{row[name]:.2f} ({row[lower]:.2f}-{row[upper]:.2f})"
+            ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
+        ax.axvline(
+            table.lesion.iloc[0], color=BLACK, linestyle=":", linewidth=0.8, label="the lesion's share of the film"
+        )
+        ax.set_yticks(range(len(table)), table.method if name == "hits" else [""] * len(table))
+        ax.set_ylim(len(table) - 0.5, -0.5)
+        ax.set_xlim(-0.02, 1.02 if name == "hits" else 1.1 * table.inside_upper.max())
+        ax.grid(axis="x")
+        ax.set_xlabel(label)
+    axes[0].set_ylabel("map")
+    axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    n = f"n = {table.images.iloc[0]:,}, mean over {_n(int(table.seeds.max()), 'seed')}"
+    axes[0].figure.suptitle(_with_kind(f"Pointing game, test split, PNEUMONIA ({n})", kind), fontsize=8)
+
+
+def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
+    """Likeness of maps to the untouched network's while weights are shuffled from the top, a panel per network.
+
+    table: explain.sanity_check's, with columns network, map and images before.
+    """
+    _some(table, "sanity_check", "explain.sanity_check")
+    looks = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"))
+    for ax, (network, part) in zip(np.ravel(axes), table.groupby("network", sort=False), strict=True):
+        for (colour, dash, marker), (name, rows) in zip(looks, part.groupby("map", sort=False), strict=False):
+            share = 100 * rows.layers / rows.layers.max()
+            ax.plot(share, rows.likeness, dash, color=colour, marker=marker, markersize=4, label=name)
+        ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
+        ax.grid(axis="y")
+        ax.set(xlabel="layers with shuffled weights, from the top (%)", ylim=(-1.05, 1.05))
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        ax.set_title(_with_kind(f"{NETWORKS[network][3]}, test split (n = {part.images.iloc[0]:,})", kind))
+    np.ravel(axes)[0].set_ylabel("likeness (Spearman)\nto the first map")
+
+
+def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> None:
+    """Mean probability while places are taken away, and put back, by each map's order; tables: explain.removal."""
+    _some(curves, "removal", "explain.removal")
+    looks = ((BLUE, "-", "o"), (SKY, "-", "s"), (GREEN, "-.", "D"), (BLACK, ":", "x"), (GREY, "--", "^"))
+    for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
+        for (colour, dash, marker), (method, rows) in zip(looks, part.groupby("method", sort=False), strict=True):
+            area = areas[(areas.test == test) & (areas.method == method)].iloc[0]
+            text = f"{method}: {area.area:.2f} ({area.lower:.2f}-{area.upper:.2f})"
+            ax.plot(100 * rows.share, rows.probability, dash, color=colour, marker=marker, markersize=3.5,
+                    linewidth=0.9, label=text)  # fmt: skip
+        what = "taken away" if test == "deletion" else "put back"
+        ax.set(xlabel=f"places {what}, the map's highest first (%)", ylim=(0, 1))
+        ax.grid()
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            title="area under the curve (95 % interval)",
+            title_fontsize=7,
+        )
+        n = areas.images.iloc[0]
+        ax.set_title(_with_kind(f"{test.capitalize()}, test split, PNEUMONIA (n = {n:,})", kind))
+    axes[0].set_ylabel("mean probability of pneumonia")
+
+
+def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """The share of one map in the lung fields and at the border by group, and the share of the film that these take."""
+    _some(table, "lung_share", "explain.lung_share")
+    what = _one(table["map"], "lung_share", "map")
+    groups = list(dict.fromkeys(table.group))
+    looks = {"lungs": (BLUE, "o", -0.15), "border": (VERMILLION, "s", 0.15)}
+    for region, (colour, marker, offset) in looks.items():
+        rows = table[table.region == region].set_index("group").loc[groups]
+        y = np.arange(len(groups)) + offset
+        ax.hlines(y, rows.lower, rows.upper, color=colour, linewidth=1.5)
+        ax.plot(rows.share, y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5,
+                linestyle="none", label=f"map, {region}")  # fmt: skip
+        ax.plot(rows.area, y, "|", color=colour, markersize=8, markeredgewidth=1.5, label=f"film, {region}")
+    of = table[table.region == "lungs"].set_index("group")
+    ax.set_yticks(range(len(groups)), [f"{group} (n = {of.images[group]:,})" for group in groups])
+    ax.set_ylim(len(groups) - 0.5, -0.5)
+    ax.set_xlim(0, None)
     ax.grid(axis="x")
-    ax.set_xlabel("share of films whose map peaks in the lesion")
-    ax.set_ylabel("map")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.25))
-    ax.set_title(_with_kind(f"Pointing game, test split, PNEUMONIA (n = {table.images.iloc[0]:,})", kind))
+    ax.set(xlabel="share\n(95 % interval over patients)", ylabel="films")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2)
+    ax.set_title(_with_kind(f"{what[0].upper()}{what[1:]}, test split", kind))
     return ax
 
 
-def sanity_check(tables: Mapping[str, pd.DataFrame], ax: Axes, n: int, kind: str = "") -> Axes:
-    """Likeness of the map to the untouched network's while weights are shuffled from the top; network -> its table."""
-    for network, table in tables.items():
-        colour, dash, marker, name = NETWORKS[network]
-        share = table.layers / table.layers.max()
-        ax.plot(100 * share, table.likeness, dash, color=colour, marker=marker, markersize=4, label=name)
-    ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
-    ax.grid(axis="y")
-    ax.set(xlabel="layers with shuffled weights, from the top (%)", ylabel="likeness to the first map (Spearman)")
-    ax.set_ylim(-1.05, 1.05)
-    ax.legend(loc="best")
-    ax.set_title(_with_kind(f"Sanity check of Grad-CAM, test split (n = {n:,})", kind))
-    return ax
+def explainer(journeys: Mapping, image: np.ndarray, title: str, kind: str = "", channels: int = 9) -> Figure:
+    """One radiograph through each network: film, maps after each stage, first filters, features, logit, probability.
+
+    journeys: network -> explain.Journey; of each stage the channels that vary most are shown, light for much.
+    """
+    style()
+    fig = plt.figure(figsize=(DOUBLE, 3.0 * len(journeys)))
+    columns = 1 + max(len(one.maps) for one in journeys.values())
+    blocks = fig.subfigures(len(journeys), 1) if len(journeys) > 1 else [fig]
+    for block, (network, one) in zip(np.ravel(blocks), journeys.items(), strict=True):
+        _explain_one(block, NETWORKS[network], one, image, title, columns, channels)
+    fig.suptitle(_with_kind("One radiograph through both networks", kind), fontsize=8)
+    return fig
+
+
+def _explain_one(block, looks, journey, image, title, columns, channels) -> None:
+    grid = block.add_gridspec(2, columns, height_ratios=(1.35, 1))
+    block.suptitle(looks[3], fontsize=8, color=looks[0], weight="bold")
+    _tile(block.add_subplot(grid[0, 0]), image, title, "gray")
+    for column, (name, maps) in enumerate(journey.maps, 1):
+        strongest = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:channels]
+        shown = np.moveaxis(maps[..., strongest], -1, 0)
+        shown = shown / np.maximum(np.abs(shown).max(axis=(1, 2), keepdims=True), 1e-9)
+        _tile(block.add_subplot(grid[0, column]), _mosaic(shown), name, "cividis")
+    filters = np.moveaxis(journey.filters, -1, 0)
+    bound = np.abs(filters).max()
+    _tile(block.add_subplot(grid[1, 0]), _mosaic(filters), f"{len(filters)} first filters", "RdBu_r", bound)
+    _contributions(block.add_subplot(grid[1, 1 : columns - 1]), journey)
+    ax = block.add_subplot(grid[1, columns - 1])
+    ax.set_axis_off()
+    text = f"logit {journey.logit:+.2f}\n\nprobability of\npneumonia\n{journey.probability:.3f}"
+    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, transform=ax.transAxes)
+
+
+def _contributions(ax: Axes, journey) -> None:
+    """Each feature times its weight, ordered: with the bias they add up to the logit."""
+    parts = np.sort(journey.features * journey.weights)[::-1]
+    ax.bar(range(len(parts)), parts, 1.0, color=np.where(parts > 0, VERMILLION, SKY))
+    ax.axhline(0, color=BLACK, linewidth=0.6)
+    ax.set(xlabel=f"{len(parts)} pooled features, ordered", ylabel="feature x weight", xlim=(-0.5, len(parts) - 0.5))
+    ax.set_title(f"for {parts[parts > 0].sum():+.2f}, against {parts[parts < 0].sum():+.2f}", fontsize=7)
+
+
+def _mosaic(tiles: np.ndarray) -> np.ndarray:
+    """Tiles (n, h, w) in a square arrangement with gaps: one float image."""
+    n, h, w = tiles.shape
+    side = int(np.ceil(np.sqrt(n)))
+    space = max(1, h // 12)
+    whole = np.full((side * (h + space) - space, side * (w + space) - space), np.nan)
+    for k, tile in enumerate(tiles):
+        row, column = k // side * (h + space), k % side * (w + space)
+        whole[row : row + h, column : column + w] = tile
+    return whole
+
+
+def _tile(ax: Axes, image: np.ndarray, title: str, colours: str, bound: float | None = None) -> None:
+    limits = {} if bound is None else {"vmin": -bound, "vmax": bound}
+    ax.imshow(image, cmap=colours, interpolation="nearest", **limits)
+    ax.set_title(title, fontsize=6.5)
+    ax.set_axis_off()
 
 
 def maps_over(images: np.ndarray, maps: np.ndarray, titles: Sequence[str], axes, kind: str = "", masks=None) -> None:
