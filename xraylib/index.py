@@ -208,8 +208,8 @@ def _look(path: Path) -> dict:
 def jpeg_quality(image: Image.Image) -> int:
     """The quality, 1 to 100, that a JPEG file was saved with, from its luminance quantisation table; 0: no JPEG.
 
-    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality, and cuts them
-    at 255: below quality 25 the estimate is too high.
+    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality, and cuts its
+    entries at 255: below quality 25 the estimate is too high.
     """
     tables = getattr(image, "quantization", None)
     if not tables:
