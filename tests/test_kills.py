@@ -80,8 +80,9 @@ def study(tmp_path_factory):
         assert runs[0].poll() is None, logs[0].read_text()
         time.sleep(0.05)
     runs.append(kills.start(clone, logs[1], "PROFILE=sample"))
-    said = [log.read_text() for run, log in zip(runs, logs, strict=True) if run.wait() == 0]
-    return clone, said, kills.checksums(clone / "build" / "sample")
+    for run, log in zip(runs, logs, strict=True):
+        assert run.wait() == 0, log.read_text()
+    return clone, [log.read_text() for log in logs], kills.checksums(clone / "build" / "sample")
 
 
 def test_of_two_runs_at_once_the_second_waits_and_finds_nothing_left_to_do(study):

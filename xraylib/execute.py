@@ -34,6 +34,7 @@ class _Runner(NotebookClient):
         super().__init__(
             notebook,
             timeout=None,
+            startup_timeout=300,  # seconds; a busy machine takes more than the usual 60
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,
