@@ -114,7 +114,7 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 
 # --- the study ---
 
-BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py
+BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py xraylib/page.py
 TABLES := $(BASE) xraylib/decode.py xraylib/index.py xraylib/images.py
 NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py \
     xraylib/train.py

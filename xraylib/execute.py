@@ -14,9 +14,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
 
 from xraylib.files import UserError, write_bytes
+from xraylib.page import to_html
 
 LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
 PATIENTS = "patients"  # tag of cells that show radiographs: stored in build/, never published
@@ -77,8 +77,7 @@ def execute(path: Path, target: Path) -> None:
         if cell.cell_type == "code" and LIVE in cell.metadata.get("tags", []):
             cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
     notebook.metadata.pop("widgets", None)
-    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-    write_bytes(page.encode(), target.with_suffix(".html"))
+    write_bytes(to_html(notebook, path.stem).encode(), target.with_suffix(".html"))
     write_bytes(nbformat.writes(notebook).encode(), target)  # last: make takes its presence for success
 
 
