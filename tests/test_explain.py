@@ -183,7 +183,8 @@ def test_inputs_are_made_for_each_network(by_hand):
     backend.start(0)
     assert explain.as_input(published.build(), images).max() <= 1
     assert explain.as_input(published.build(), images).shape == (2, 64, 64, 3)
-    np.testing.assert_array_equal(explain.as_input(by_hand, images)[..., 0], images)
+    own = images[:, :8, :8]
+    np.testing.assert_array_equal(explain.as_input(by_hand, own)[..., 0], own)
 
 
 # --- the pointing game ---

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -225,28 +226,81 @@ def test_abstention_is_drawn_from_all_images_to_few():
 
 
 def test_the_pointing_game_says_how_often_and_how_sure():
-    row = {
-        "method": "own CNN, Grad-CAM",
-        "images": 90,
-        "hits": 0.7,
-        "lower": 0.6,
-        "upper": 0.8,
-        "inside": 0.3,
-        "lesion": 0.1,
-    }
-    _, ax = plots.figure()
-    plots.pointing_game(pd.DataFrame([row]), ax, "synthetic phantoms")
-    assert [text.get_text() for text in ax.texts] == ["0.70 (0.60-0.80)"]
-    assert "n = 90" in ax.get_title()
-    assert "synthetic phantoms" in ax.get_title()
+    row = {"method": "own CNN, Grad-CAM", "images": 90, "seeds": 3, "hits": 0.7, "lower": 0.6, "upper": 0.8}
+    row |= {"inside": 0.3, "inside_lower": 0.2, "inside_upper": 0.4, "lesion": 0.1}
+    fig, axes = plots.figure(1, 2)
+    plots.pointing_game(pd.DataFrame([row]), axes, "synthetic phantoms")
+    assert [ax.texts[0].get_text() for ax in axes] == ["0.70 (0.60-0.80)", "0.30 (0.20-0.40)"]
+    assert "n = 90, mean over 3 seeds" in fig.get_suptitle()
+    assert "synthetic phantoms" in fig.get_suptitle()
 
 
 def test_the_sanity_check_starts_at_the_untouched_network():
-    table = pd.DataFrame({"layers": [0, 1, 2], "name": ["untouched", "b", "a"], "likeness": [1.0, 0.4, 0.1]})
+    table = pd.DataFrame({"layers": [0, 1, 2], "likeness": [1.0, 0.4, 0.1], "images": 48, "map": "Grad-CAM"})
+    both = [table.assign(network=name) for name in ("xray_cnn", "published")]
+    _, axes = plots.figure(1, 2)
+    plots.sanity_check(pd.concat(both), axes)
+    assert axes[0].lines[0].get_xdata().tolist() == [0, 50, 100]
+    assert axes[0].lines[0].get_ydata().tolist() == [1.0, 0.4, 0.1]
+    assert "own CNN, test split (n = 48)" in axes[0].get_title()
+
+
+def test_removal_has_a_curve_and_an_area_per_map_and_test():
+    curves = [
+        {"test": test, "method": method, "share": share, "probability": 1 - share}
+        for test in ("deletion", "insertion")
+        for method in ("a map", "random map")
+        for share in (0.0, 0.5, 1.0)
+    ]
+    areas = [{"test": t, "method": m, "images": 60, "area": 0.5, "lower": 0.4, "upper": 0.6}
+             for t in ("deletion", "insertion") for m in ("a map", "random map")]  # fmt: skip
+    _, axes = plots.figure(1, 2)
+    plots.removal(pd.DataFrame(curves), pd.DataFrame(areas), axes, "synthetic phantoms")
+    for ax, name in zip(axes, ("Deletion", "Insertion"), strict=True):
+        labels = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert labels == ["a map: 0.50 (0.40-0.60)", "random map: 0.50 (0.40-0.60)"]
+        assert ax.get_title().startswith(f"{name}, test split, PNEUMONIA (n = 60)")
+        assert "synthetic phantoms" in ax.get_title()
+
+
+def test_the_share_in_the_lungs_stands_beside_their_room():
+    table = pd.DataFrame(
+        {"map": "occlusion", "group": ["all", "all"], "region": ["lungs", "border"], "images": 9, "share": [0.5, 0.1],
+         "lower": [0.4, 0.05], "upper": [0.6, 0.2], "area": [0.3, 0.4]}
+    )  # fmt: skip
     _, ax = plots.figure()
-    plots.sanity_check({"xray_cnn": table}, ax, 48)
-    assert ax.lines[0].get_xdata().tolist() == [0, 50, 100]
-    assert ax.lines[0].get_ydata().tolist() == [1.0, 0.4, 0.1]
+    plots.lung_share(table, ax, "synthetic phantoms")
+    assert [line.get_xdata().tolist() for line in ax.lines] == [[0.5], [0.3], [0.1], [0.4]]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["all (n = 9)"]
+    assert "Occlusion, test split" in ax.get_title()
+
+
+def test_the_explainer_shows_every_stage_and_sums_up_to_the_answer():
+    rng = np.random.default_rng(0)
+    one = SimpleNamespace(
+        filters=rng.normal(size=(3, 3, 5)),
+        maps=[("8 x 8, 12 channels", rng.random((8, 8, 12))), ("last", rng.random((4, 4, 2)))],
+        features=np.array([1.0, 2.0, 3.0]), weights=np.array([1.0, -1.0, 0.5]), logit=0.6, probability=0.646,
+    )  # fmt: skip
+    fig = plots.explainer(
+        {"published": one, "xray_cnn": one}, np.zeros((8, 8), np.uint8), "PNEUMONIA", "synthetic phantoms"
+    )
+    fig.canvas.draw()
+    titles = [ax.get_title() for block in fig.subfigs for ax in block.axes]
+    assert titles.count("8 x 8, 12 channels") == titles.count("last") == titles.count("5 first filters") == 2
+    assert titles.count("for +2.50, against -2.00") == 2
+    text = [text.get_text() for ax in fig.subfigs[0].axes for text in ax.texts]
+    assert "logit +0.60" in text[0]
+    assert "0.646" in text[0]
+    assert "synthetic phantoms" in fig.get_suptitle()
+
+
+def test_a_mosaic_keeps_every_tile_apart():
+    tiles = np.arange(1, 4)[:, None, None] * np.ones((3, 2, 2))
+    mosaic = plots._mosaic(tiles)
+    assert mosaic.shape == (5, 5)
+    assert np.nansum(mosaic) == tiles.sum()
+    assert np.isnan(mosaic[2]).all()
 
 
 def test_maps_are_laid_over_films_and_lesions_outlined():

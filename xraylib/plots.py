@@ -607,7 +607,7 @@ def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> 
     _some(curves, "removal", "explain.removal")
     looks = ((BLUE, "-", "o"), (SKY, "-", "s"), (GREEN, "-.", "D"), (BLACK, ":", "x"), (GREY, "--", "^"))
     for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
-        for (colour, dash, marker), (method, rows) in zip(looks, part.groupby("method", sort=False), strict=True):
+        for (colour, dash, marker), (method, rows) in zip(looks, part.groupby("method", sort=False), strict=False):
             area = areas[(areas.test == test) & (areas.method == method)].iloc[0]
             text = f"{method}: {area.area:.2f} ({area.lower:.2f}-{area.upper:.2f})"
             ax.plot(100 * rows.share, rows.probability, dash, color=colour, marker=marker, markersize=3.5,
