@@ -29,6 +29,20 @@ def test_the_pipelines_see_the_same_files(world, config):
     assert row["ratio"] > 0
 
 
+def test_the_portable_copy_is_timed_on_the_same_work_as_keras(world, config, monkeypatch):
+    monkeypatch.setattr(bench, "MANY", 60)
+    one, many, films = bench.bench_prediction(sorted((world[0] / "test" / "NORMAL").iterdir()), config)
+    assert "MB: 1 image, against Keras" in one["name"] and "60 images" in many["name"]
+    assert one["ratio"] > 1  # model.predict takes tens of milliseconds to begin
+    assert films["ratio"] < 1  # decoding alone is the lesser half of the work
+    assert many["ours"] > 0
+
+
+def test_a_start_without_tensorflow_is_faster(world):
+    (row,) = bench.bench_start(next((world[0] / "test" / "NORMAL").iterdir()))
+    assert row["ratio"] > 1
+
+
 def test_time_to_the_published_auroc_is_the_share_of_epochs_until_it_is_reached(config):
     config.results.mkdir()
     epochs = pd.DataFrame(

@@ -88,8 +88,8 @@ def test_the_first_of_several_windows_is_taken(tmp_path, ramp):
 
 def test_a_lookup_table_goes_before_a_window(tmp_path, ramp):
     table = pydicom.Dataset()
-    table.LUTDescriptor = [1501, 0, 8]
-    table.LUTData = np.linspace(255, 0, 1501).astype("<u2").tobytes()  # inverts
+    table.LUTDescriptor = [1501, 0, 16]
+    table.LUTData = np.linspace(65535, 0, 1501).astype("<u2").tobytes()  # inverts
     levels = shown(film(tmp_path / "a.dcm", ramp, VOILUTSequence=[table], WindowCenter=700, WindowWidth=401))
     np.testing.assert_allclose(levels, 255 - np.arange(16) * 17, atol=2)
 

@@ -24,6 +24,15 @@ def test_the_headline_table_holds_the_figures_of_metrics_json():
     assert f"n = {own['n_images']} images of {own['n_patients']} patients" in report.headline()
 
 
+def test_every_kind_of_foreign_image_has_its_line():
+    table = pd.read_csv(report.RESULTS / "foreign.csv")
+    lines = report.foreign().splitlines()[2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == table.kind.tolist()
+    for line, row in zip(lines, table.itertuples(), strict=True):
+        assert line.endswith(f"| {row.flagged:.3f} |")
+        assert ("-" in line.split("|")[4]) == pd.notna(row.lower)
+
+
 def test_the_published_cnn_is_shown_where_it_decides():
     summary = json.loads((report.RESULTS / "metrics.json").read_text())
     half = summary["networks"]["published"]["test"]["half"]["accuracy"]["mean"]

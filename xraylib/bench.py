@@ -29,6 +29,7 @@ from xraylib.index import find_root, list_images
 
 ROUNDS = 3
 FILMS = 600  # files that the input pipelines read and decode
+MANY = 1000  # images to predict at once
 
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
@@ -111,12 +112,12 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 
 
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
-    """The portable copy of all seeds' networks, all views: against Keras for 1 and 1,000 images, and against decoding.
+    """The portable copy of all seeds' networks, all views: against Keras for 1 image and MANY, and against decoding.
 
     The names say how large the portable copy is. Weights are random: the time does not depend on them.
     """
     networks = [model.build(config) for _ in config.seeds]
-    many = np.random.default_rng(0).integers(0, 256, (1000, config.image_size, config.image_size), np.uint8)
+    many = np.random.default_rng(0).integers(0, 256, (MANY, config.image_size, config.image_size), np.uint8)
     paths = [str(file) for file in files]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
         file = Path(name) / "networks.tflite"
@@ -137,7 +138,13 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
             pair(
                 f"{size}: 1 image, against Keras", "images/s", 1, lambda: alone[0](many[0]), lambda: by_keras(many[:1])
             ),
-            pair(f"{size}: 1,000, against Keras", "images/s", 1000, lambda: by_threads(many), lambda: by_keras(many)),
+            pair(
+                f"{size}: {MANY:,} images, against Keras",
+                "images/s",
+                MANY,
+                lambda: by_threads(many),
+                lambda: by_keras(many),
+            ),
             pair(
                 "predicting films from files, against decoding them alone",
                 "images/s",
