@@ -202,7 +202,7 @@ unit: $(INSTALLED)
 # Lines and branches that the tests and the notebooks run, in processes that they start too; slower, so apart.
 coverage: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
 	rm -rf build/sample .coverage* && mkdir -p build
-	XRAY_PROFILE=sample $(PY) -m pytest --cov --cov-report= --nbval-lax --nbval-current-env tests notebooks
+	XRAY_PROFILE=sample $(PY) -m pytest --cov --cov-report= --cov-fail-under=0 --nbval-lax --nbval-current-env tests notebooks
 	$(PY) -m coverage report
 
 notebooks:
