@@ -175,13 +175,15 @@ def test_memory_does_not_grow_with_the_number_of_films(trained, world):
     assert float(ran.stdout) < 1.02
 
 
-@pytest.mark.parametrize("spoil", ["missing", "changed", "undescribed", "unfamiliar"])
+@pytest.mark.parametrize("spoil", ["missing", "changed", "undescribed", "unfamiliar", "older"])
 def test_another_network_than_the_published_one_is_refused(trained, tmp_path, spoil):
     models = shutil.copytree(trained[0].models, tmp_path / "models")
     if spoil == "missing":
         (models / "xray_cnn.tflite").unlink()
     elif spoil == "undescribed":
         (models / "decision.json").unlink()
+    elif spoil == "older":
+        (models / "decision.json").write_text('{"image_size": 96, "threshold": 0.3}')
     else:
         with (models / ("xray_cnn.tflite" if spoil == "changed" else "familiar.npz")).open("ab") as file:
             file.write(b"x")

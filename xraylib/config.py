@@ -50,7 +50,14 @@ class Config:
 # Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
 _SHORTER: dict[str, dict[str, Any]] = {
     "full": {},
-    "demo": {"epochs": 24, "batch_size": 16, "published_steps": 400, "published_validation_steps": 200},
+    "demo": {
+        "epochs": 30,
+        "batch_size": 16,
+        # From 350 phantoms a network learns their small lesions only where it sees them whole and at one size.
+        "without": ("hidden square", "frame", "stretch"),
+        "published_steps": 400,
+        "published_validation_steps": 200,
+    },
     "sample": {
         "seeds": (0, 1),
         "epochs": 2,

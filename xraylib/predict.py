@@ -72,6 +72,11 @@ def load(models: Path = MODELS) -> Published:
             f"{described}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
         )
     decision = json.loads(described.read_text())
+    wanted = {"portable", "sha256", "image_size", "threshold", "slope", "intercept"}
+    if missing := sorted(wanted - set(decision)):
+        raise UserError(
+            f"{described}: of another version, without {', '.join(missing)}. Get it again, or run: make reproduce"
+        )
     for name in (decision["portable"], foreign.FILE):
         file, digest = models / name, decision["sha256"][name]
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
