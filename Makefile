@@ -7,8 +7,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks ablation data clean publish lock hooks FORCE \
-  sweep ablation-alone reproduce-alone report-alone verify-alone bench-alone notebooks-alone
+.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks ablation data clean publish lock hooks FORCE
+.PHONY: sweep ablation-alone reproduce-alone report-alone verify-alone bench-alone notebooks-alone
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)

@@ -1,4 +1,4 @@
-"""Images that are no frontal films of children, of every kind at hand: does xraylib.foreign tell them apart?
+"""Images that are no frontal films of children, of every kind at hand, to see whether xraylib.foreign tells them apart.
 
 Real ones come with packages (photographs with scikit-image and scikit-learn, DICOM samples with pydicom), turned ones
 are made of the study's own films, drawn ones of phantoms.
