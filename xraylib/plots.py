@@ -645,7 +645,7 @@ def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     ax.set_xlim(0, None)
     ax.grid(axis="x")
     ax.set(xlabel="share\n(95 % interval over patients)", ylabel="films")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.24), ncols=2)
     ax.set_title(_with_kind(f"{what[0].upper()}{what[1:]}, test split", kind))
     return ax
 
