@@ -34,7 +34,8 @@ def copy(target: Path, notebooks: Path = ROOT / "notebooks") -> Path:
     """The project's files in the folder `target`, with these notebooks and the environment that runs this."""
     shutil.copytree(ROOT / "xraylib", target / "xraylib", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(notebooks, target / "notebooks")
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+    (target / "results").mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "results/field.csv"):
         shutil.copy2(ROOT / name, target / name)
         os.utime(target / name, (0, 0))  # older than the environment, which is not to be set up here
     (target / ".venv").symlink_to(ROOT / ".venv")
