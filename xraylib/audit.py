@@ -19,9 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from xraylib.index import CLASSES
+from xraylib.index import CLASSES, SPLITS
 
-SPLITS = ("train", "tune", "val", "test")
 HASH_SIDE = 32  # difference hash of 32 x 32 = 1,024 bits
 
 # Bits of 1,024. Copies of 300 real films, at 0.7 of the size, JPEG quality 50 and 0.9 of the contrast, differ from them

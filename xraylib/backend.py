@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import sys
-from collections.abc import Iterator
 from pathlib import Path
+
+from xraylib.files import quiet
 
 THREADS = 2  # the study's machine; another count sums in another order and changes the last bits
 
@@ -15,21 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence file descriptor 2: TensorFlow writes time-stamped lines there, which would dirty stored notebooks."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-with _quiet():
+with quiet():  # TensorFlow writes time-stamped lines, which would dirty stored notebooks
     import keras
     import tensorflow as tf
 

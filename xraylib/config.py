@@ -41,6 +41,15 @@ class Config:
     published_validation_steps: int = 2000
     bootstrap_resamples: int = 2000
 
+    def network_file(self, network: str, seed: int) -> Path:
+        """Where a trained network ("xray_cnn", "published") lies."""
+        return self.models / f"{network}_seed{seed}.keras"
+
+    @property
+    def portable_file(self) -> Path:
+        """Where the study's networks of all seeds lie as one file, which runs without TensorFlow."""
+        return self.models / "xray_cnn.tflite"
+
     @property
     def kind(self) -> str:
         """What the images are, for titles: a reader must never take a phantom for a patient."""

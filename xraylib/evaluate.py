@@ -245,9 +245,8 @@ def decision_file(predictions: pd.DataFrame, config: Config) -> dict:
     together = metrics.ensemble(predictions)
     tune = together[(together.split == "tune") & (together.network == metrics.ENSEMBLE)]
     fitted = metrics.recalibrate(tune.label, tune.probability)
-    portable = f"{metrics.OWN}.tflite"
-    networks = [f"{network}_seed{seed}.keras" for network in (metrics.OWN, metrics.PUBLISHED) for seed in config.seeds]
-    files = [config.models / name for name in (*networks, portable, foreign.FILE)]
+    networks = [config.network_file(name, seed) for name in (metrics.OWN, metrics.PUBLISHED) for seed in config.seeds]
+    files = [*networks, config.portable_file, config.models / foreign.FILE]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
     decision = {
@@ -256,7 +255,7 @@ def decision_file(predictions: pd.DataFrame, config: Config) -> dict:
         "slope": fitted.slope,
         "intercept": fitted.intercept,
         "seeds": list(config.seeds),
-        "portable": portable,
+        "portable": config.portable_file.name,
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
     write_json(decision, config.models / "decision.json")

@@ -14,10 +14,11 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage, stats
 
-from xraylib import lungs, metrics, phantom, pipeline
+from xraylib import lungs, metrics, phantom, pipeline, published
 from xraylib.backend import keras, tf
 from xraylib.config import REPOSITORY, Config
 from xraylib.files import UserError
+from xraylib.weights import load_network
 
 CAMS = ("Grad-CAM", "HiResCAM", "LayerCAM")
 PATHS = ("gradients from black", "gradients from lung grey")
@@ -49,7 +50,7 @@ CAM = Kind("Grad-CAM")  # of the last stage: with average pooling and one dense 
 
 def load(network: str, seed: int, config: Config) -> keras.Model:
     """The trained network of config.models."""
-    return keras.models.load_model(config.models / f"{network}_seed{seed}.keras")
+    return load_network(config.network_file(network, seed))
 
 
 def as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -57,8 +58,7 @@ def as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
     _, size, _, channels = network.input_shape
     if channels == 1:
         return pipeline.view(tf.cast(images[..., None], tf.float32), size, 0, 1, 1).numpy()
-    small = tf.image.resize(images[..., None], (size, size), "nearest").numpy() / np.float32(255)
-    return np.repeat(small, channels, axis=-1)
+    return published.as_input(images)
 
 
 def masks(config: Config, rows: pd.DataFrame, of=phantom.lesion_mask) -> np.ndarray:
@@ -499,19 +499,12 @@ def hidden_regions(predictors: Mapping, images: np.ndarray, rows: pd.DataFrame, 
         whole = predict(films["nothing"])
         for name, part in parts.items():
             probability = whole if name == "nothing" else predict(films[name])
-            auroc = _auroc(label, probability)
+            auroc = metrics.auroc(label, probability)
             lower, upper = metrics.patient_bootstrap(patients, auroc, 500, seed)["auroc"]
             row = {"network": network, "hidden": name, "area": part.mean(), "images": len(label)}
             row |= {"auroc": float(auroc(np.ones((1, len(label))))["auroc"][0]), "lower": lower, "upper": upper}
             table.append(row | {"moved": np.abs(probability - whole).mean()})
     return pd.DataFrame(table)
-
-
-def _auroc(label: np.ndarray, probability: np.ndarray):
-    def of(weights: np.ndarray) -> dict:
-        return {"auroc": np.asarray(metrics.weighted_ranking(label, probability, weights)["auroc"])}
-
-    return of
 
 
 # --- how it sees: one film through the network ---

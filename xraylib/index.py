@@ -24,6 +24,7 @@ from xraylib.decode import MOST_PIXELS, SUFFIXES
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
+SPLITS = ("train", "tune", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
 WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held

@@ -148,6 +148,11 @@ def weighted_ranking(label, probability, weights: np.ndarray, bins: int = BINS) 
     return _ranking(label, probability, bins)(weights)
 
 
+def auroc(label, probability) -> Statistic:
+    """AUROC alone as a function of image weights, where nothing else of `statistics` is wanted."""
+    return lambda weights: {"auroc": np.asarray(weighted_ranking(label, probability, weights)["auroc"])}
+
+
 def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
     """Every statistic of one network's predictions as a function of image weights.
 

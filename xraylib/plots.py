@@ -20,6 +20,7 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from xraylib import metrics
 from xraylib.files import UserError, write_bytes
+from xraylib.index import SPLITS
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column of a journal's page, and both
 LIMIT = 200_000  # bytes of a PNG
@@ -36,7 +37,6 @@ NETWORKS = {  # colour, dash, marker, name
 }
 CLASSES = {0: ("NORMAL", SKY, "o", ""), 1: ("PNEUMONIA", VERMILLION, "x", "////")}  # name, colour, marker, hatch
 SUBTYPES = {"normal": (SKY, ""), "bacteria": (VERMILLION, "////"), "virus": (PURPLE, "...."), "unknown": (GREY, "")}
-SPLITS = ("train", "tune", "val", "test")
 
 GROUPS = {  # of the story: colour, marker
     "published experiment": (ORANGE, "s"),

@@ -14,18 +14,12 @@ from xraylib.files import quiet, write_bytes
 from xraylib.weights import load_network
 
 
-def name(network: str = metrics.OWN) -> str:
-    """The file's name in models/."""
-    return f"{network}.tflite"
-
-
 def write(config: Config) -> Path:
     """The networks of config.models as one file there, the same bytes at every run; returns its path."""
     backend.start(0)  # numbers the layers anew, whose names stand in the file
-    files = [config.models / f"{metrics.OWN}_seed{seed}.keras" for seed in config.seeds]
-    path = config.models / name()
-    write_bytes(export([load_network(file) for file in files], config.image_size), path)
-    return path
+    networks = [load_network(config.network_file(metrics.OWN, seed)) for seed in config.seeds]
+    write_bytes(export(networks, config.image_size), config.portable_file)
+    return config.portable_file
 
 
 def export(networks: Sequence[keras.Sequential], side: int, views=pipeline.VIEWS) -> bytes:

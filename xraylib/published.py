@@ -107,7 +107,15 @@ def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: b
     return network.predict(batches, verbose=0)[:, 0].astype(np.float64)
 
 
-def predict_arrays(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """`predict` for decoded images, uint8 (n, size, size): float64 (n,). Resized by nearest pixel, as files are."""
+def as_input(images: np.ndarray) -> np.ndarray:
+    """Decoded images, uint8 (n, size, size), as the network wants them: float32 (n, 64, 64, 3) in [0, 1].
+
+    Resized by nearest pixel, as files are.
+    """
     small = tf.image.resize(images[..., None], (SIZE, SIZE), "nearest").numpy() / np.float32(255)
-    return network.predict(np.repeat(small, 3, axis=-1), batch_size=256, verbose=0)[:, 0].astype(np.float64)
+    return np.repeat(small, 3, axis=-1)
+
+
+def predict_arrays(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """`predict` for decoded images, uint8 (n, size, size): float64 (n,)."""
+    return network.predict(as_input(images), batch_size=256, verbose=0)[:, 0].astype(np.float64)

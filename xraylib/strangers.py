@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from xraylib import metrics, phantom
 from xraylib.config import Config
-from xraylib.decode import colour, decode
+from xraylib.decode import colour, decode, shrink
 from xraylib.dicom import read
 from xraylib.files import UserError
 from xraylib.foreign import COLOUR, Familiar
@@ -109,7 +109,7 @@ def _drawn(shadow: Callable[[phantom.Item], np.ndarray], size: int) -> Kind:
     seed = 1  # not that of the phantoms which a run without images learns from
     items = phantom.plan(DRAWN + 16, seed)[-DRAWN:]
     films = [phantom.expose(shadow(item), item, seed).convert("L") for item in items]
-    images = [np.asarray(film.resize((size, size), Image.Resampling.LANCZOS)) for film in films]
+    images = [shrink(film, size) for film in films]
     of = np.array([str(item.patient) for item in items])
     return Kind("xraylib.phantom", np.stack(images), of, np.zeros(len(items), bool))
 
@@ -151,8 +151,6 @@ def _row(name, source, images: pd.DataFrame, auroc, interval, by_score, flagged)
 
 
 def _auroc(rows: pd.DataFrame, config: Config) -> tuple[float, tuple[float, float]]:
-    rows = rows.assign(probability=rows.score / (1 + rows.score), subtype="")  # keeps the order, and lies in 0 to 1
-    found = metrics.ranking(rows.label, rows.probability)["auroc"]
-    statistic = metrics.statistics(rows, 0.5)
+    statistic = metrics.auroc(rows.label, rows.score / (1 + rows.score))  # keeps the order, and lies in 0 to 1
     intervals = metrics.patient_bootstrap(rows, statistic, config.bootstrap_resamples, config.split_seed)
-    return found, intervals["auroc"]
+    return float(statistic(np.ones((1, len(rows))))["auroc"][0]), intervals["auroc"]

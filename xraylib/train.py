@@ -72,7 +72,7 @@ def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say 
         for seed in config.seeds:
             trainings.append(train_one(network, seed, index, images, config, say))
     for training in trainings:
-        with whole(_model_path(training.network, training.seed, config)) as temporary:
+        with whole(config.network_file(training.network, training.seed)) as temporary:
             shutil.copyfile(training.model, temporary)
     write_table(pd.concat([t.history for t in trainings], ignore_index=True), config.results / "history.csv")
     write_table(pd.concat([t.predictions for t in trainings], ignore_index=True), config.results / "predictions.csv")
@@ -247,14 +247,10 @@ def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], n
     """(network, seed) -> the trained network of config.models as a function of uint8 (n, size, size) images to (n,)."""
     apply = {"published": published.predict_arrays, "xray_cnn": predict}
     return {
-        (network, seed): partial(apply[network], load_network(_model_path(network, seed, config)))
+        (network, seed): partial(apply[network], load_network(config.network_file(network, seed)))
         for network in NETWORKS
         for seed in config.seeds
     }
-
-
-def _model_path(network: str, seed: int, config: Config) -> Path:
-    return config.models / f"{network}_seed{seed}.keras"
 
 
 def _in_float32(network: keras.Model, config: Config) -> keras.Model:
