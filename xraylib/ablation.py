@@ -20,7 +20,7 @@ from xraylib.files import UserError, write_table
 from xraylib.images import load_images
 from xraylib.index import load_index
 
-EPOCHS = 12  # half of the study's: enough to tell ingredients apart, and 27 trainings have to be paid for
+EPOCHS = 12  # half of the study's: enough to tell ingredients apart, and 30 trainings have to be paid for
 SERIES = "NORMAL2-"  # in the names of the films that are kept out
 WHOLE = "the whole recipe"
 VARIANTS: dict[str, dict] = {
@@ -33,17 +33,20 @@ VARIANTS: dict[str, dict] = {
     "noise": {"without": ("noise",)},
     "hidden square": {"without": ("hidden square",)},
     "label smoothing": {"label_smoothing": 0.0},
+    "views at prediction": {"without": ("views",)},
 }
 JUDGES = {"tune": "tune", "series": "series not seen", "spoilt": "tune, spoilt"}
 
 
 def keep_series_out(index: pd.DataFrame) -> pd.DataFrame:
-    """The index with the healthy children of one series moved from train and tune to a split "series" of their own.
+    """The train folder's part of the index, with the healthy children of one series in a split "series" of their own.
 
-    Raises UserError where there is no such child, or no other healthy one.
+    The other folders are left out, so that no variant can have seen, nor even predicted, a film of test. Raises
+    UserError where there is no such child, or no other healthy one.
     """
-    inside = index.path.str.contains(SERIES) & index.split.isin(["train", "tune"])
-    others = (index.label == 0) & index.split.isin(["train", "tune"]) & ~inside
+    index = index[index.split.isin(["train", "tune"])]
+    inside = index.path.str.contains(SERIES)
+    others = (index.label == 0) & ~inside
     if not inside.any() or not others.any():
         raise UserError(
             f"train/NORMAL: {inside.sum()} images of the series {SERIES}, {others.sum()} others; wanted some of both. "
@@ -70,6 +73,7 @@ def judge(predictions: pd.DataFrame) -> list[dict]:
 def run(index: pd.DataFrame, images, config: Config) -> pd.DataFrame:
     """Every variant trained once per seed and judged: left_out, seed, judge, images, auroc. Shows progress."""
     apart = keep_series_out(index)
+    images, apart = images[apart.index], apart.reset_index(drop=True)
     rows = []
     for number, (name, changes) in enumerate(VARIANTS.items(), 1):
         other = replace(config, epochs=min(EPOCHS, config.epochs), build=config.build / "ablation", **changes)

@@ -158,10 +158,11 @@ def _train_own(seed, index, images, config, folder, say):
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
     exact = _in_float32(network, config)
-    predictions = [("xray_cnn", index.index, predict(exact, images))]
+    views = pipeline.VIEWS[:1] if "views" in config.without else pipeline.VIEWS
+    predictions = [("xray_cnn", index.index, predict(exact, images, views))]
     for name in corrupt.SERIES:  # for the choice of the threshold
         spoilt = corrupt.corrupt(tune_images, name, corrupt.SERIES_SEVERITY)
-        predictions.append((f"xray_cnn{SPOILT}{name}", index.index[is_tune], predict(exact, spoilt)))
+        predictions.append((f"xray_cnn{SPOILT}{name}", index.index[is_tune], predict(exact, spoilt, views)))
     return exact, pd.DataFrame(rows), predictions
 
 
