@@ -7,8 +7,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks ablation data clean publish lock hooks FORCE
-.PHONY: sweep ablation-alone reproduce-alone report-alone verify-alone bench-alone notebooks-alone
+.PHONY: help reproduce report verify predict bench test lint unit coverage notebooks ablation growth data clean publish lock hooks FORCE
+.PHONY: sweep ablation-alone growth-alone reproduce-alone report-alone verify-alone bench-alone notebooks-alone
 
 DATA ?= $(XRAY_DATA)
 ifeq ($(strip $(DATA)),)
@@ -56,6 +56,7 @@ help:  ## this list
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
 	@echo "make ablation             what each ingredient of the recipe is worth: 30 short trainings, resumable"
+	@echo "make growth               time and memory of each step on 500 to 100,000 films (phantoms); half an hour"
 	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
 	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"
 	@echo "make lock                 pin the newest versions that pyproject.toml allows"
@@ -115,7 +116,7 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 # --- the study ---
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py xraylib/page.py
-TABLES := $(BASE) xraylib/decode.py xraylib/index.py xraylib/images.py
+TABLES := $(BASE) xraylib/parallel.py xraylib/decode.py xraylib/index.py xraylib/images.py
 NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py \
     xraylib/train.py
 
@@ -181,6 +182,12 @@ ablation:
 
 ablation-alone: $(RESULTS)/index.csv
 	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.ablation
+
+growth:
+	+@$(ALONE) $@-alone
+
+growth-alone: $(INSTALLED)
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.growth
 
 publish: $(INSTALLED)
 	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them

@@ -150,17 +150,6 @@ def test_how_many_work_at_once_does_not_change_the_answer(trained, world, monkey
     pd.testing.assert_frame_equal(table(world[0] / "val", trained[0].models), whole)
 
 
-def test_order_is_kept_and_no_more_is_begun_than_wanted():
-    from concurrent.futures import ThreadPoolExecutor
-
-    begun = []
-    with ThreadPoolExecutor(3) as pool:
-        found = predict._in_order(pool, lambda i: begun.append(i) or i * i, range(50), ahead=5)
-        assert next(found) == 0
-        assert len(begun) <= 5
-        assert list(found) == [i * i for i in range(1, 50)]
-
-
 def test_memory_does_not_grow_with_the_number_of_films(trained, world):
     film = str(next((world[0] / "test" / "NORMAL").iterdir()))
     code = (

@@ -120,7 +120,7 @@ def test_a_prediction_averages_its_views(world, config):
     _, index, images = world
     training = train.train_one("xray_cnn", 0, index, images, config, quiet)
     network = train.keras.models.load_model(training.model)
-    each = [train.predict(network, images[:5], [v]) for v in train.pipeline.VIEWS]
+    each = [train.predict(network, images[:5], views=[v]) for v in train.pipeline.VIEWS]
     mean = np.mean([np.log(p / (1 - p)) for p in each], axis=0)
     np.testing.assert_allclose(train.predict(network, images[:5]), 1 / (1 + np.exp(-mean)), rtol=1e-6)
     assert training.model.stat().st_size < 1.2 * 4 * network.count_params() + 100_000  # no optimizer's moments inside

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from xraylib.backend import keras, tf
 from xraylib.config import REPOSITORY, Config, load_config
 from xraylib.files import UserError, write_json
 from xraylib.index import find_root, list_images
+from xraylib.parallel import CORES
 
 ROUNDS = 3
 FILMS = 600  # files that the input pipelines read and decode
@@ -104,7 +104,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
             for _ in dataset:
                 pass
 
-        epoch = pipeline.batches(array, label, config, seed=0, epoch=1)
+        epoch = pipeline.batches(array, np.arange(len(array)), label, config, seed=0, epoch=1)
         n = len(files) // config.batch_size * config.batch_size
         return pair(
             "input pipeline, against Keras Random* layers", "images/s", n, lambda: drain(epoch), lambda: drain(read)
@@ -119,11 +119,11 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
     networks = [model.build(config) for _ in config.seeds]
     many = np.random.default_rng(0).integers(0, 256, (MANY, config.image_size, config.image_size), np.uint8)
     paths = [str(file) for file in files]
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(CORES) as pool:
         file = Path(name) / "networks.tflite"
         file.write_bytes(portable.export(networks, config.image_size))
         published = predict.Published(file, config.image_size, 0.5, 1.0, 0.0, foreign.fit(many, many))
-        alone = [published.network() for _ in range(os.cpu_count() or 1)]  # one for each thread
+        alone = [published.network() for _ in range(CORES)]  # one for each thread
 
         def by_threads(images):
             parts = np.array_split(images, len(alone))
@@ -247,7 +247,7 @@ def main() -> int:
             )
     target = config.build.parent / "bench.json"
     write_json(rows, target)
-    print(f"wrote {target}: {len(rows)} pairs on {os.cpu_count()} cores, {backend.precision()}")
+    print(f"wrote {target}: {len(rows)} pairs on {CORES} cores, {backend.precision()}")
     return 0
 
 

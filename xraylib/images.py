@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.decode import decode
 from xraylib.files import UserError, whole, write_table
 from xraylib.index import WORKERS, find_root
+from xraylib.parallel import in_order
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
@@ -67,8 +66,8 @@ def _decode_into(array: np.ndarray, rows: list[int], root: Path, index: pd.DataF
                 "Put it back, or run that notebook again: make reproduce"
             ) from error
 
-    with ThreadPoolExecutor(WORKERS) as pool:  # Pillow decodes without Python's lock
-        list(tqdm(pool.map(fill, rows), "decoding images", len(rows), delay=5, mininterval=2))
+    for _ in in_order(fill, rows, WORKERS, "decoding images"):
+        pass
 
 
 def _kept(array: Path, rows: Path, size: int) -> list[str]:

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,17 +16,17 @@ from PIL import Image, ImageOps
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.decode import MOST_PIXELS, SUFFIXES
 from xraylib.files import UserError
+from xraylib.parallel import CORES, in_order
 
 FOLDERS = ("train", "val", "test")
 SPLITS = ("train", "tune", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
-WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
+WORKERS = min(CORES, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
 LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
 
@@ -127,11 +126,9 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
         files = list_images(root)
     except OSError as error:  # an unreadable folder, or a loop of links
         raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
-    with warnings.catch_warnings(), ThreadPoolExecutor(WORKERS) as pool:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
-        rows = list(
-            tqdm(pool.map(lambda path: _row(path, root), files), "reading images", len(files), delay=5, mininterval=2)
-        )
+        rows = list(in_order(lambda path: _row(path, root), files, WORKERS, "reading images"))
     table = pd.DataFrame(rows)
     skipped = table.loc[table.reason != "", ["path", "reason"]].reset_index(drop=True)
     index = table[table.reason == ""].drop(columns="reason").reset_index(drop=True)

@@ -511,6 +511,30 @@ def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str
     axes[0].figure.suptitle(_with_kind("Ingredients left out in turn", kind), fontsize=8)
 
 
+def growth(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Two panels, of images: seconds of each step, with time in proportion dotted, and its peak memory.
+
+    table: growth.run.
+    """
+    _some(table, "growth", "growth.run")
+    colours = (BLUE, ORANGE, GREEN, PURPLE)
+    for (step, part), colour, marker in zip(table.groupby("step", sort=False), colours, "osD^", strict=True):
+        for ax, column in zip(axes, ("seconds", "peak_mb"), strict=True):
+            ax.plot(part.images, part[column], f"-{marker}", color=colour, markersize=4, label=step)
+        last = part.iloc[-1]
+        axes[0].plot(part.images, last.seconds * part.images / last.images, ":", color=colour, linewidth=0.8)
+    axes[0].set(xscale="log", yscale="log", xlabel="images", ylabel="seconds (dotted: in proportion)", title="Time")
+    axes[1].set(xscale="log", xlabel="images", ylabel="peak memory of the process (MB)", title="Memory")
+    axes[1].set_ylim(0, 1.15 * table.peak_mb.max())
+    for ax in axes:
+        ax.grid()
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    axes[0].figure.suptitle(
+        _with_kind(f"{table.images.min():,} to {table.images.max():,} images", "phantoms, repeated")
+    )
+
+
 def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
     """Accuracy on the images decided when the network abstains from the least sure; table: evidence.risk_coverage."""
     _some(table, "risk_coverage", "evidence.risk_coverage")

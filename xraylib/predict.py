@@ -12,19 +12,18 @@ import json
 import os
 import sys
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from xraylib import decode, dicom, foreign
 from xraylib.config import REPOSITORY
 from xraylib.files import UserError, quiet, whole
+from xraylib.parallel import CORES, in_order
 
 MODELS = REPOSITORY / "models"
 SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
@@ -131,26 +130,7 @@ def predict_films(paths: list[str], published: Published) -> Iterator[dict]:
 
     with quiet():
         published.network()  # the first of a process announces itself
-    threads = min(os.cpu_count() or 1, MOST_THREADS)
-    with ThreadPoolExecutor(threads) as pool, tqdm(total=len(paths), delay=5, mininterval=2, unit="film") as bar:
-        for done in _in_order(pool, row, paths, 4 * threads):
-            yield done
-            bar.update()
-
-
-def _in_order(pool: Executor, function: Callable, items: Iterable, ahead: int) -> Iterator:
-    """As pool.map, but no more than `ahead` items are begun before the first of them is taken."""
-    waiting: deque[Future] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # whoever stops early need not wait for what was begun ahead
-        for future in waiting:
-            future.cancel()
+    yield from in_order(row, paths, min(CORES, MOST_THREADS))
 
 
 def _row(path: str, published: Published, network: Callable[[np.ndarray], np.ndarray]) -> dict:

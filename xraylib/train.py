@@ -141,28 +141,28 @@ def _train_published(seed, index, images, config, folder, say):
 def _train_own(seed, index, images, config, folder, say):
     backend.start(seed, backend.precision())
     network, done = _resume(folder) or (_compiled(index, config), pd.DataFrame())
-    is_train, is_tune = (index.split == "train").to_numpy(), (index.split == "tune").to_numpy()
+    train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
-    weights = _class_weights(labels[is_train])
-    train_images, tune_images = images[is_train], images[is_tune]
+    weights = _class_weights(labels[train_rows])
     rows = done.to_dict("records")
     for epoch in range(len(rows) + 1, config.epochs + 1):
         started = time.monotonic()
-        batches = pipeline.batches(train_images, labels[is_train], config, seed, epoch)
+        batches = pipeline.batches(images, train_rows, labels, config, seed, epoch)
         _seed_dropout(network, seed, epoch)
         logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
         if not np.isfinite(logs["loss"][-1]):
             raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
-        tune = predict(network, tune_images, pipeline.VIEWS[:1])  # one view is enough for a learning curve
-        rows.append(_history_row(epoch, logs, labels[is_tune], tune, time.monotonic() - started))
+        tune = predict(network, images, tune_rows, pipeline.VIEWS[:1])  # one view is enough for a learning curve
+        rows.append(_history_row(epoch, logs, labels[tune_rows], tune, time.monotonic() - started))
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
     exact = _in_float32(network, config)
     views = pipeline.VIEWS[:1] if "views" in config.without else pipeline.VIEWS
-    predictions = [("xray_cnn", index.index, predict(exact, images, views))]
+    predictions = [("xray_cnn", index.index, predict(exact, images, None, views))]
     for name in corrupt.SERIES:  # for the choice of the threshold
-        spoilt = corrupt.corrupt(tune_images, name, corrupt.SERIES_SEVERITY)
-        predictions.append((f"xray_cnn{SPOILT}{name}", index.index[is_tune], predict(exact, spoilt, views)))
+        spoil = partial(corrupt.corrupt, name=name, severity=corrupt.SERIES_SEVERITY)
+        probability = predict(exact, images, tune_rows, views, spoil)
+        predictions.append((f"xray_cnn{SPOILT}{name}", index.index[tune_rows], probability))
     return exact, pd.DataFrame(rows), predictions
 
 
@@ -230,16 +230,24 @@ def _resume(folder: Path) -> tuple[keras.Model, pd.DataFrame] | None:
     return keras.models.load_model(checkpoints[-1]), pd.read_csv(checkpoints[-1].with_suffix(".csv"))
 
 
-def predict(network: keras.Model, images: np.ndarray, views=pipeline.VIEWS, chunk: int = 1024) -> np.ndarray:
-    """Probability of PNEUMONIA, float64 (n,), of uint8 (n, size, size) images, by a network that gives logits.
+def predict(
+    network: keras.Model,
+    images: np.ndarray,
+    rows: np.ndarray | None = None,
+    views=pipeline.VIEWS,
+    spoil: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> np.ndarray:
+    """Probability of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of uint8 (n, size, size) images.
 
-    The logit is the mean over `views` of each image (pipeline.VIEWS), at the size that the network sees.
+    The network gives logits; the mean over `views` of each image (pipeline.VIEWS), as `spoil` leaves it, counts. Of a
+    mapped file, a thousand images at a time are in memory.
     """
     size = network.input_shape[1]
+    rows = np.arange(len(images)) if rows is None else rows
     logits = []
-    for i in range(0, len(images), chunk):  # a memory-mapped array is read a chunk at a time
-        part = tf.cast(images[i : i + chunk, ..., None], tf.float32)
-        seen = [network.predict(pipeline.view(part, size, *v), batch_size=256, verbose=0)[:, 0] for v in views]
+    for part in np.array_split(rows, max(1, -(-len(rows) // 1024))):
+        films = tf.cast(spoil(images[part])[..., None], tf.float32)
+        seen = [network.predict(pipeline.view(films, size, *v), batch_size=256, verbose=0)[:, 0] for v in views]
         logits.append(np.mean(seen, axis=0, dtype=np.float64))
     return 1 / (1 + np.exp(-np.concatenate(logits)))
 
