@@ -2,6 +2,9 @@
 
 import ast
 import re
+import signal
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -63,3 +66,12 @@ def test_contributing_knows_every_module_and_no_other():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     said = set(re.findall(r"`(\w+)`", page.split("## How to add")[0]))
     assert set(MODULES) - {"bench_torch"} <= said
+
+
+def test_ctrl_c_while_a_command_is_still_importing_is_one_line_and_the_status_says_so():
+    code = "import xraylib; raise KeyboardInterrupt"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.stderr == "Stopped by Ctrl-C. The same command goes on from here.\n"
+    assert ran.returncode in (-signal.SIGINT, 130)
+    other = subprocess.run([sys.executable, "-c", "import xraylib; 1 / 0"], capture_output=True, text=True, cwd=ROOT)
+    assert "ZeroDivisionError" in other.stderr and "Traceback" in other.stderr

@@ -1,6 +1,8 @@
 """A training depends on what its folder's name says, on nothing else, and survives being stopped."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -124,3 +126,32 @@ def test_a_prediction_averages_its_views(world, config):
     mean = np.mean([np.log(p / (1 - p)) for p in each], axis=0)
     np.testing.assert_allclose(train.predict(network, images[:5]), 1 / (1 + np.exp(-mean)), rtol=1e-6)
     assert training.model.stat().st_size < 1.2 * 4 * network.count_params() + 100_000  # no optimizer's moments inside
+
+
+SEVERAL = """
+import dataclasses, sys
+from pathlib import Path
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from xraylib import backend, config, images, index, train
+both = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+backend.strategy = lambda: both
+network, where = train.compiled, []
+train.compiled = lambda *given: where.append(tf.distribute.get_strategy() is both) or network(*given)
+data, home = Path(sys.argv[1]), Path(sys.argv[2])
+small = config.load_config("sample", {"XRAY_DATA": str(data)})
+small = dataclasses.replace(small, results=home / "results", models=home / "models", build=home, seeds=(0,))
+table, _ = index.build_index(small)
+done = train.train_one("xray_cnn", 0, table, images.load_images(small, table), small, print)
+print(where, both.num_replicas_in_sync, done.history.loss.is_monotonic_decreasing, len(done.predictions))
+"""
+
+
+def test_several_devices_train_one_network_by_the_same_code(world, tmp_path):
+    """Two parts of the CPU stand for two GPUs; a network trained on halves of each batch still learns and predicts."""
+    ran = subprocess.run([sys.executable, "-c", SEVERAL, str(world[0]), str(tmp_path)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    *_, where, replicas, falls, predicted = ran.stdout.split()
+    assert (where, replicas, falls) == ("[True]", "2", "True")
+    assert int(predicted) > 100

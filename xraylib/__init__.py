@@ -1,1 +1,14 @@
 """Chest X-ray images to honest evidence; CONTRIBUTING.md says where each line lives."""
+
+import sys
+
+
+def _stop_quietly(kind, error, trace, usual=sys.excepthook) -> None:
+    """Ctrl-C is nobody's error: a command that has not come to its own handling yet says one line, no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("Stopped by Ctrl-C. The same command goes on from here.", file=sys.stderr)
+    else:
+        usual(kind, error, trace)
+
+
+sys.excepthook = _stop_quietly

@@ -16,7 +16,7 @@ import pandas as pd
 
 from xraylib import metrics, plots, train
 from xraylib.config import Config, load_config
-from xraylib.files import UserError, write_table
+from xraylib.files import UserError, say, write_table
 from xraylib.images import load_images
 from xraylib.index import load_index
 
@@ -78,8 +78,8 @@ def run(index: pd.DataFrame, images, config: Config) -> pd.DataFrame:
     for number, (name, changes) in enumerate(VARIANTS.items(), 1):
         other = replace(config, epochs=min(EPOCHS, config.epochs), build=config.build / "ablation", **changes)
         for seed in config.seeds:
-            train.say_now(f"variant {number} of {len(VARIANTS)}, without {name if changes else 'nothing'}")
-            training = train.train_one(metrics.OWN, seed, apart, images, other, train.say_now)
+            say(f"variant {number} of {len(VARIANTS)}, without {name if changes else 'nothing'}")
+            training = train.train_one(metrics.OWN, seed, apart, images, other, say)
             rows += [{"left_out": name, "seed": seed} | found for found in judge(training.predictions)]
     return pd.DataFrame(rows)
 

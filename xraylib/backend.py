@@ -26,17 +26,18 @@ with quiet():  # TensorFlow writes time-stamped lines, which would dirty stored 
 
 def has_fast_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16); elsewhere float32 is faster."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpuinfo().get("flags", "").split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {key.strip(): value.strip() for key, value in (line.split(":", 1) for line in lines if ":" in line)}
 
 
 def cpu() -> str:
     """The CPU's name and the widest instructions that it has: machines that differ in either round otherwise."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    known = dict(line.split(":", 1) for line in lines if ":" in line)
-    known = {key.strip(): value.strip() for key, value in known.items()}
+    known = _cpuinfo()
     flags = known.get("flags", known.get("Features", "")).split()
     widest = [name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "asimd") if name in flags][:1]
     return ", ".join([known.get("model name") or platform.processor() or platform.machine(), *widest])
@@ -45,6 +46,12 @@ def cpu() -> str:
 def precision() -> str:
     """The Keras dtype policy for training here: mixed_bfloat16 or float32 (XRAY_PRECISION overrules)."""
     return os.environ.get("XRAY_PRECISION") or ("mixed_bfloat16" if has_fast_bfloat16() else "float32")
+
+
+def strategy() -> tf.distribute.Strategy:
+    """Where a network is built and trained: mirrored on all GPUs where there are several, else on the one device."""
+    several = tf.config.list_logical_devices("GPU")[1:]
+    return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
 def start(seed: int, policy: str = "float32") -> None:
@@ -59,6 +66,7 @@ def describe() -> dict[str, str | int]:
     return {
         "cores": os.cpu_count() or 1,
         "cpu": cpu(),
+        "gpus": len(tf.config.list_logical_devices("GPU")),
         "keras": keras.__version__,
         "machine": platform.machine(),
         "precision": precision(),
@@ -69,4 +77,4 @@ def describe() -> dict[str, str | int]:
     }
 
 
-__all__ = ["THREADS", "describe", "has_fast_bfloat16", "keras", "precision", "start", "tf"]
+__all__ = ["THREADS", "describe", "has_fast_bfloat16", "keras", "precision", "start", "strategy", "tf"]

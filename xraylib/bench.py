@@ -187,7 +187,7 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     x = rng.uniform(0, 255, (config.batch_size, config.input_size, config.input_size, 1)).astype(np.float32)
     y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
     backend.start(0, backend.precision())
-    network = train._compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)
+    network = train.compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)
     batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps)
     return [
         pair(

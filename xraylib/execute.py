@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from xraylib.files import UserError, write_bytes
+from xraylib.files import UserError, say, write_bytes
 from xraylib.page import to_html
 
 LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
@@ -59,11 +59,6 @@ class _Runner(NotebookClient):
                 if line.strip():
                     say(f"    {line}")
         return super().output(outs, msg, display_id, cell_index)
-
-
-def say(line: str) -> None:
-    """Print a line of progress at once."""
-    print(line, flush=True)
 
 
 def execute(path: Path, target: Path) -> None:

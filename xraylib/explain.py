@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import ndimage, stats
+from scipy.special import expit
 
 from xraylib import lungs, metrics, phantom, pipeline, published
 from xraylib.backend import keras, tf
@@ -395,12 +396,12 @@ def removal(
     images, area, lower, upper, and less: the difference from the random map, with less_lower, less_upper).
     """
     grey, ends = dark(images), (0.0, *shares, 1.0)
-    full, empty = _sigmoid(answer(images)), _sigmoid(answer(grey))
+    full, empty = expit(answer(images)), expit(answer(grey))
     curves, areas = [], {}
     for method, one in maps.items():
         order = _order(one)
         for test, ahead, behind in (("deletion", images, grey), ("insertion", grey, images)):
-            inner = [_sigmoid(answer(_replaced(ahead, behind, order < share))) for share in shares]
+            inner = [expit(answer(_replaced(ahead, behind, order < share))) for share in shares]
             both = (full, *inner, empty) if test == "deletion" else (empty, *inner, full)
             areas[test, method] = np.trapezoid(both, ends, axis=0)
             means = np.mean(both, axis=1)
@@ -433,10 +434,6 @@ def _order(maps: np.ndarray, cells: int = 12) -> np.ndarray:
 
 def _replaced(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.where(where, others, images)
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits.astype(np.float64)))
 
 
 # --- does it look at the lungs? ---
@@ -538,7 +535,7 @@ def journey(network: keras.Model, image: np.ndarray) -> Journey:
         np.asarray(tf.cast(features, tf.float32))[0],
         np.asarray(network.layers[-1].kernel)[:, 0],
         logit,
-        float(_sigmoid(np.array(logit))),
+        float(expit(logit)),
     )
 
 

@@ -79,6 +79,11 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def say(message: str) -> None:
+    """Print at once, so that a notebook or a terminal shows progress while it works."""
+    print(message, flush=True)
+
+
 def write_bytes(data: bytes, path: Path) -> None:
     """Write bytes to `path`, whole or not at all."""
     with whole(path) as temporary:

@@ -23,7 +23,7 @@ import psutil
 
 from xraylib import metrics, phantom, plots, predict
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.files import UserError, write_table
+from xraylib.files import UserError, say, write_table
 from xraylib.images import load_images
 from xraylib.index import build_index, load_index
 
@@ -44,7 +44,7 @@ def _train(config: Config) -> None:
     from xraylib import train  # here, so that the memory of the other steps is theirs and not TensorFlow's
 
     index = load_index(config)
-    train.train_one(metrics.OWN, 0, index, load_images(config, index), replace(config, epochs=1), train.say_now)
+    train.train_one(metrics.OWN, 0, index, load_images(config, index), replace(config, epochs=1), say)
 
 
 def _predict(config: Config) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.special import expit
 
 from xraylib.config import Config
 from xraylib.files import UserError
@@ -66,7 +67,7 @@ def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
     specificity = np.searchsorted(np.sort(probability[label == 0]), values) / np.sum(label == 0)
     best = int(np.argmax(np.round(sensitivity + specificity, 12)))  # rounded, so that equal sums are equal
     below = values[max(best - 1, 0)]
-    threshold = float(_sigmoid((logit(below) + logit(values[best])) / 2))
+    threshold = float(expit((logit(below) + logit(values[best])) / 2))
     threshold = min(max(threshold, np.nextafter(below, 1)), values[best]) if best else values[0]  # ends of the scale
     return OperatingPoint(float(threshold), "highest balanced accuracy", "tune")
 
@@ -370,7 +371,7 @@ class Recalibration:
 
     def apply(self, probability) -> np.ndarray:
         """Calibrated probabilities, float64, in the order of the given ones (a monotone map if slope > 0)."""
-        return _sigmoid(self.slope * logit(probability) + self.intercept)
+        return expit(self.slope * logit(probability) + self.intercept)
 
 
 def recalibrate(label, probability) -> Recalibration:
@@ -390,7 +391,7 @@ def recalibrate(label, probability) -> Recalibration:
 def shift_prevalence(probability, from_prevalence: float, to_prevalence: float) -> np.ndarray:
     """Probabilities as they should be where the prevalence is another one: logits move by the difference of logits."""
     moved = logit(to_prevalence) - logit(from_prevalence)
-    return _sigmoid(logit(probability) + moved)
+    return expit(logit(probability) + moved)
 
 
 def _newton(design: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -402,7 +403,7 @@ def _newton(design: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     weights = np.zeros(design.shape[1])
     for _ in range(100):
-        fitted = _sigmoid(design @ weights)
+        fitted = expit(design @ weights)
         gradient = design.T @ (fitted - target)
         curvature = (design.T * (fitted * (1 - fitted))) @ design + 1e-12 * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
@@ -630,7 +631,3 @@ def logit(probability) -> np.ndarray:
     """log(p / (1 - p)), finite: probabilities are kept 1e-7 away from 0 and 1."""
     clipped = np.clip(np.asarray(probability, np.float64), 1e-7, 1 - 1e-7)  # a float32 sigmoid reaches 0 and 1
     return np.log(clipped) - np.log1p(-clipped)
-
-
-def _sigmoid(x) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -np.asarray(x, np.float64)))

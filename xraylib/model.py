@@ -27,6 +27,7 @@ class FusedBatchNormalization(keras.layers.Layer):
                 name=name,
                 shape=(shape[-1],),
                 initializer=value,
+                aggregation="mean",  # several GPUs see parts of a batch
                 trainable=trainable,
                 dtype="float32",
                 autocast=False,  # statistics in bfloat16 would lose the small variances

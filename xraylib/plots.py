@@ -404,7 +404,7 @@ def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index
         ax.plot(rows[column], rows.index, "o", color=BLUE, mfc=BLUE if filled else "white", markersize=5, label=name)
     for y, row in rows.iterrows():
         if np.isnan(row.train):
-            ax.annotate("all alike: tells nothing", (0.5, y), va="center", ha="left", fontsize=6.5, color=GREY)
+            ax.annotate("all alike: tells nothing", (0.51, y), va="center", ha="left", fontsize=6.5, color=GREY)
         else:
             ax.plot((row.train, row.test), (y, y), "-", color=BLUE, linewidth=0.8, zorder=1)
     ax.axvline(0.5, color=BLACK, linestyle=":", linewidth=0.8)

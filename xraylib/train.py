@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from xraylib import backend, corrupt, model, pipeline, published
 from xraylib.backend import keras, tf
 from xraylib.config import Config
-from xraylib.files import UserError, whole, write_json, write_table
+from xraylib.files import UserError, say, whole, write_json, write_table
 from xraylib.metrics import SPOILT
 from xraylib.weights import load_network, save_network
 
@@ -56,12 +57,7 @@ class Training:
         return json.loads((self.folder / "done.json").read_text())
 
 
-def say_now(message: str) -> None:
-    """Print at once, so that a notebook or a terminal shows progress while a cell runs."""
-    print(message, flush=True)
-
-
-def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say_now) -> list[Training]:
+def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> list[Training]:
     """Train both networks once per seed, or find the trainings that are already there.
 
     index: the index table; images: uint8 (len(index), size, size). Writes models/<network>_seed<seed>.keras,
@@ -140,7 +136,8 @@ def _train_published(seed, index, images, config, folder, say):
 
 def _train_own(seed, index, images, config, folder, say):
     backend.start(seed, backend.precision())
-    network, done = _resume(folder) or (_compiled(index, config), pd.DataFrame())
+    with backend.strategy().scope():
+        network, done = _resume(folder) or (compiled(index, config), pd.DataFrame())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
     weights = _class_weights(labels[train_rows])
@@ -166,7 +163,8 @@ def _train_own(seed, index, images, config, folder, say):
     return exact, pd.DataFrame(rows), predictions
 
 
-def _compiled(index: pd.DataFrame, config: Config) -> keras.Model:
+def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
+    """The study's network, untrained, with its optimizer and loss; UserError where there is not even one batch."""
     n = (index.split == "train").sum()
     if n < config.batch_size:
         raise UserError(f"train split: {n} images; wanted at least {config.batch_size}, one batch. Add images.")
@@ -249,7 +247,7 @@ def predict(
         films = tf.cast(spoil(images[part])[..., None], tf.float32)
         seen = [network.predict(pipeline.view(films, size, *v), batch_size=256, verbose=0)[:, 0] for v in views]
         logits.append(np.mean(seen, axis=0, dtype=np.float64))
-    return 1 / (1 + np.exp(-np.concatenate(logits)))
+    return expit(np.concatenate(logits))
 
 
 def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
