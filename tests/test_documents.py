@@ -108,11 +108,15 @@ def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
     assert len(atlas) > 20
     for section in atlas:
         name, caption, image = section.strip().split("\n\n")
-        sentence, notebook, sources = re.fullmatch(r"(.+\.) Notebook \[.+?\]\((.+?)\), from (.+)\.", caption).groups()
+        sentence, drawn_by, sources = re.fullmatch(r"(.+\.) (Notebook \S+|`make \w+`), from (.+)\.", caption).groups()
         assert sentence.count(". ") == 0, name
         assert re.search(r"\[.+?\]\(\.\./(results|xraylib)/.+?\)", sources), name
         assert re.search(rf"\((demo/)?{name}\.png\)$", image), name
-        code = [cell.source for cell in nbformat.read(ROOT / "Plot" / notebook, 4).cells if cell.cell_type == "code"]
+        if command := re.fullmatch("`make (.+)`", drawn_by):
+            code = [(ROOT / "xraylib" / f"{command[1]}.py").read_text()]
+        else:
+            notebook = nbformat.read(ROOT / "Plot" / LINK.search(drawn_by)[1], 4)
+            code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
         assert any(f'"{name}.png"' in cell or f'{{"{name}":' in cell or f', "{name}":' in cell for cell in code), name
 
 

@@ -116,6 +116,35 @@ def test_the_claims_words_follow_from_the_interval(interval, words, tmp_path, mo
     assert report._apart("auroc") == words
 
 
+def test_what_an_ingredient_is_worth_is_named_where_it_exceeds_the_spread(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    rows = [
+        {"left_out": name, "seed": seed, "judge": judge, "images": 9, "auroc": auroc + seed / 1000}
+        for name, by_judge in (
+            ("the whole recipe", (0.95, 0.9)),
+            ("noise", (0.951, 0.899)),
+            ("frame", (0.9, 0.8)),
+            ("gamma", (0.94, 0.9)),
+        )
+        for judge, auroc in zip(("spoilt", "series"), by_judge, strict=True)
+        for seed in (0, 1, 2)  # SD .001
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "ablation.csv", index=False)
+    said = report._left_out()
+    assert "otherwise: frame (0.050), gamma (0.010);" in said
+    assert "not seen: frame (0.100) ([figure]" in said
+
+
+def test_growth_is_told_from_the_least_to_the_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    rows = [(500, "decoding", 1.0, 80), (500, "training", 6.0, 900), (100_000, "decoding", 120.0, 90),
+            (100_000, "training", 630.0, 950)]  # fmt: skip
+    pd.DataFrame(rows, columns=["images", "step", "seconds", "peak_mb"]).to_csv(tmp_path / "growth.csv", index=False)
+    said = report._grown()
+    assert said.startswith("100,000 films instead of 500 (phantoms, repeated): decoding 2.0 minutes, training 10.5 ")
+    assert "peak memory 950 MB instead of 900 " in said
+
+
 def test_the_field_is_named_with_its_sources():
     table = pd.read_csv(report.RESULTS / "field.csv")
     assert table.link.str.match(r"https://\S+$").all()
