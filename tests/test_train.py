@@ -42,7 +42,7 @@ def test_a_stopped_training_goes_on_with_the_same_bits(world, config):
             train.train_one("xray_cnn", 0, index, images, elsewhere, stop_after(epoch))
     resumed = train.train_one("xray_cnn", 0, index, images, elsewhere, quiet)
     assert resumed.folder.name == whole.folder.name
-    for name in ("history.csv", "predictions.csv"):
+    for name in ("history.csv", "predictions.csv", "model.keras"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     assert not list(resumed.folder.glob("epoch_*"))
 

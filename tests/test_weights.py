@@ -39,13 +39,16 @@ def test_the_studys_own_file_predicts_as_it_was_saved(tmp_path):
 
 
 def test_a_file_holds_no_clock_and_the_same_bytes_for_the_same_network(tmp_path):
-    own = network(keras.layers.Dense(1))
+    own = network(
+        keras.layers.ReLU(dtype=(policy := keras.DTypePolicy("float32"))), keras.layers.Dense(1, dtype=policy)
+    )
     files = [tmp_path / "first.keras", tmp_path / "second.keras"]
     for file in files:
         save_network(own, file)
         with zipfile.ZipFile(file) as archive:
             assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
             assert not re.search(rb"20\d\d-\d\d", archive.read("metadata.json"))
+            assert b"shared_object_id" not in archive.read("config.json")  # an address in memory
     assert files[0].read_bytes() == files[1].read_bytes()
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
     np.testing.assert_array_equal(load_network(files[0], (8, 8, 1))(images), own(images))

@@ -504,10 +504,10 @@ def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str
         ax.axvline(of_judge.auroc[of_judge.left_out == whole].mean(), color=GREY, linestyle=":")
         ax.set_yticks(range(len(variants)), [v if v == whole else f"without {v}" for v in variants])
         ax.set_ylim(len(variants) - 0.5, -0.5)
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
         ax.grid(axis="x")
-        ax.set_xlabel("AUROC (dot: a seed; bar: their mean)")
         ax.set_title(f"{title} (n = {of_judge.images.iloc[0]:,})")
+    axes[0].figure.supxlabel("AUROC (dot: a seed; bar: their mean; dotted: the whole recipe)", fontsize=7.5)
     axes[0].figure.suptitle(_with_kind("Ingredients left out in turn", kind), fontsize=8)
 
 

@@ -135,11 +135,15 @@ def _left_out() -> str:
     for judge, films in (("spoilt", "tune films cut, shifted or exposed otherwise"), ("series", "a series not seen")):
         seeds = table[table.judge == judge].groupby("left_out").auroc
         lost, sd = seeds.mean()[whole] - seeds.mean().drop(whole), seeds.std()[whole]
-        dear = [f"{name} ({cost:.3f})" for name, cost in lost.sort_values(ascending=False).items() if cost > 2 * sd]
-        said.append(f"on {films}: {', '.join(dear) or 'none'}")
+        told = [
+            f"{-cost:+.3f} without {name}"
+            for name, cost in lost.sort_values(ascending=False).items()
+            if abs(cost) > 2 * sd
+        ]
+        said.append(f"on {films}: {', '.join(told) or 'none'}")
     return (
         f"Ingredients of the recipe left out in turn ({table.seed.nunique()} seeds each, judged on the train folder's "
-        f"children), and the AUROC lost, where it is more than twice its SD over seeds; {'; '.join(said)} "
+        f"children): what that does to AUROC, where it is more than twice its SD over seeds; {'; '.join(said)} "
         "([figure](Plot/ablation.png))."
     )
 

@@ -262,9 +262,10 @@ def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], n
 
 def _in_float32(network: keras.Model, config: Config) -> keras.Model:
     """The same weights in float32 arithmetic, without the optimizer: it predicts alike on every kind of CPU."""
-    keras.config.set_dtype_policy("float32")
+    weights = network.get_weights()
+    backend.start(0)  # layers are numbered anew, so that their names in the file do not tell what was built before
     exact = model.build(config)
-    exact.set_weights(network.get_weights())
+    exact.set_weights(weights)
     return exact
 
 

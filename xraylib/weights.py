@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -15,13 +16,17 @@ REMEDY = "Get it again from the repository, or make it again: make reproduce"
 
 
 def save_network(network: model.keras.Model, path: Path) -> None:
-    """Write a .keras file, whole or not at all, with the same bytes for the same network; Keras' own has a clock."""
+    """Write a .keras file, whole or not at all, with the same bytes for the same network.
+
+    Keras' own holds the time, and the addresses of objects in memory.
+    """
     with whole(path) as temporary:
         network.save(temporary)
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
         metadata = json.loads(members["metadata.json"]) | {"date_saved": ""}
         members["metadata.json"] = json.dumps(metadata).encode()
+        members["config.json"] = re.sub(rb', "shared_object_id": \d+', b"", members["config.json"])
         with zipfile.ZipFile(temporary, "w") as archive:
             for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name), data)  # of 1 January 1980
