@@ -1,12 +1,14 @@
 """A ratio says how many times faster ours is, and what is timed does the work."""
 
 import json
+import shutil
 import time
 
 import pandas as pd
 import pytest
 
 from xraylib import bench
+from xraylib.files import UserError
 
 
 def test_a_pair_is_a_ratio_of_rates():
@@ -68,3 +70,13 @@ def test_time_to_the_published_auroc_is_the_share_of_epochs_until_it_is_reached(
 
 def test_without_a_run_there_is_no_time_to_compare(config):
     assert bench.bench_training(config) == []
+
+
+def test_a_folder_with_train_alone_is_enough(world, tmp_path):
+    (tmp_path / "train" / "NORMAL").mkdir(parents=True)
+    with pytest.raises(UserError, match="train: no images"):
+        bench.train_films(tmp_path)
+    film = next((world[0] / "train" / "NORMAL").iterdir())
+    shutil.copy(film, tmp_path / "train" / "NORMAL")
+    (tmp_path / "train" / "NORMAL" / "._film.jpeg").write_bytes(b"no film")
+    assert [path.name for path in bench.train_films(tmp_path)] == [film.name]
