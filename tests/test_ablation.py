@@ -67,3 +67,21 @@ def test_every_variant_is_trained_judged_and_drawn_and_kept(world, config, tmp_p
     before = [path.stat().st_mtime_ns for path in done]
     pd.testing.assert_frame_equal(ablation.run(index, images, short), table)
     assert [path.stat().st_mtime_ns for path in done] == before
+
+
+def test_the_command_writes_its_table_and_figure(world, config, monkeypatch, capsys):
+    _, index, images = world
+    index = index.assign(path=index.path.str.replace("NORMAL/IM-000", "NORMAL/NORMAL2-IM-000"))
+    short = dataclasses.replace(config, epochs=1)
+    monkeypatch.setattr(ablation, "VARIANTS", dict(list(ablation.VARIANTS.items())[:1]))
+    monkeypatch.setattr(ablation, "load_config", lambda: short)
+    monkeypatch.setattr(ablation, "load_index", lambda _: index)
+    monkeypatch.setattr(ablation, "load_images", lambda *_: images)
+    monkeypatch.setattr("sys.argv", ["ablation"])
+    assert ablation.main() == 0
+    assert len(pd.read_csv(config.results / "ablation.csv")) == 3
+    assert (config.plots / "ablation.png").exists()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("wrote ")
+    monkeypatch.setattr(ablation, "load_index", lambda _: index.assign(path="IM-1.jpeg"))
+    assert ablation.main() == 1
+    assert "0 images of the series NORMAL2-" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """A ratio says how many times faster ours is, and what is timed does the work."""
 
+import dataclasses
 import json
 import shutil
 import time
@@ -80,3 +81,18 @@ def test_a_folder_with_train_alone_is_enough(world, tmp_path):
     shutil.copy(film, tmp_path / "train" / "NORMAL")
     (tmp_path / "train" / "NORMAL" / "._film.jpeg").write_bytes(b"no film")
     assert [path.name for path in bench.train_films(tmp_path)] == [film.name]
+
+
+def test_the_command_times_every_pair_and_says_where_they_are(world, config, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(bench, "MANY", 16)
+    monkeypatch.setattr(bench, "load_config", lambda: config)
+    monkeypatch.setattr("sys.argv", ["bench"])
+    assert bench.main() == 0
+    rows = json.loads((config.build.parent / "bench.json").read_text())
+    assert all(set(row) == {"name", "ours", "other", "unit", "ratio"} for row in rows)
+    assert len(rows) >= 7  # two more where PyTorch is installed, one more after a run
+    assert f"{len(rows)} pairs" in capsys.readouterr().out
+    monkeypatch.setattr(bench, "load_config", lambda: dataclasses.replace(config, data=config.data / "nowhere"))
+    assert bench.main() == 2
+    assert "no such folder" in capsys.readouterr().err

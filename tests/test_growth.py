@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from xraylib import growth, plots
@@ -53,3 +54,18 @@ def test_a_step_that_stops_stops_all(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "repeat", lambda *_: None)  # no images
     with pytest.raises(UserError, match="150 images, hashing and checking files: stopped"):
         growth.run((150,), tmp_path)
+
+
+def test_the_command_writes_its_table_and_figure(config, monkeypatch, capsys):
+    monkeypatch.setenv("XRAY_PROFILE", "sample")
+    monkeypatch.setattr(growth, "SIZES", (150,))
+    monkeypatch.setattr(growth, "STEPS", {name: growth.STEPS[name] for name in ("index", "decode")})
+    monkeypatch.setattr(growth, "load_config", lambda: config)
+    monkeypatch.setattr(growth.plots, "growth", lambda table, axes: None)  # it draws four steps; tested above
+    monkeypatch.setattr("sys.argv", ["growth"])
+    assert growth.main() == 0
+    assert len(pd.read_csv(config.results / "growth.csv")) == 2
+    assert (config.plots / "growth.png").exists()
+    monkeypatch.setattr(growth, "repeat", lambda *_: None)
+    assert growth.main() == 1
+    assert "stopped, see above" in capsys.readouterr().err
