@@ -223,6 +223,8 @@ def test_other_images_cannot_be_compared():
     one, other = table([0, 1], [0.1, 0.9]), table([0, 1], [0.1, 0.9], path=["a.jpeg", "b.jpeg"])
     with pytest.raises(ValueError, match="same images"):
         metrics.paired_bootstrap(one, other, {0: metrics.HALF}, {0: metrics.HALF}, 10, 0)
+    with pytest.raises(ValueError, match="same images"):  # whichever comes first by name
+        metrics.paired_bootstrap(other, one, {0: metrics.HALF}, {0: metrics.HALF}, 10, 0)
 
 
 def test_mcnemar_is_the_exact_binomial_of_the_images_that_one_alone_has_right():
@@ -363,3 +365,22 @@ def test_the_threshold_never_sees_test(predictions, config):
 def test_a_spoilt_predictions_table_is_refused(predictions, spoil, words):
     with pytest.raises(UserError, match=words):
         metrics.check(spoil(predictions))
+
+
+def test_sensitivity_of_a_subtype_by_hand():
+    table = pd.DataFrame(
+        {
+            "label": [0, 1, 1, 1, 1, 1],
+            "subtype": ["normal", "bacteria", "bacteria", "bacteria", "virus", "virus"],
+            "probability": [0.9, 0.9, 0.2, 0.1, 0.8, 0.3],
+        }
+    )
+    found = metrics.statistics(table, 0.5)(np.ones((1, 6)))
+    assert found["sensitivity_bacteria"][0] == pytest.approx(1 / 3)
+    assert found["sensitivity_virus"][0] == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(("undefined", "known"), [(5, True), (6, False)])
+def test_an_interval_is_known_where_at_least_half_of_the_resamples_are_defined(undefined, known):
+    values = np.array([np.nan] * undefined + [0.5] * (10 - undefined))
+    assert np.isfinite(metrics._percentiles(values, 0.95)).all() == known
