@@ -191,3 +191,22 @@ def test_a_brighter_test_folder_is_measured(films, config):
     assert abs(before.effect["NORMAL", "mean grey"]) < 0.8
     assert after.effect["NORMAL", "mean grey"] > 1.5
     assert before.test["NORMAL", "told apart (AUROC)"] < 0.7 < after.test["NORMAL", "told apart (AUROC)"]
+
+
+def test_the_baselines_learn_from_train_alone(films, config):
+    """The labels of test, tune and val exchanged: no prediction changes."""
+    index, images = look(films, config)
+    exchanged = index.assign(label=index.label.where(index.split == "train", 1 - index.label))
+    usual, other = audit.baselines(index, images), audit.baselines(exchanged, images)
+    np.testing.assert_array_equal(usual.probability, other.probability)
+
+
+def test_the_border_is_the_margin_and_nothing_inside():
+    images = np.zeros((2, 100, 100), np.uint8)
+    wide = round(100 * audit.BORDER)
+    images[1, wide:-wide, wide:-wide] = 255
+    assert not audit._border(images).any()
+    images[0, :wide] = 80  # the upper margin, and the ends of those at the sides
+    upper, lower, left, _ = np.split(audit._border(images)[0], 4)
+    assert upper == pytest.approx(80) and not lower.any()
+    assert left[0] == pytest.approx(80 * wide / 12.5) and not left[2:].any()
