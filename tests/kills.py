@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-CLOCK = "timing.json"  # the one result that holds seconds
+CLOCKS = ("timing.json", "done.json", "images.txt")  # what holds seconds, or the dates of the images
 
 # Whom the signal reaches: all processes of the run (a power cut, Ctrl-C), or make alone (its notebook goes on).
 WAYS = {
@@ -62,8 +62,8 @@ def start(clone: Path, log: Path, *arguments: str) -> subprocess.Popen:
 
 
 def checksums(*folders: Path) -> dict[str, str]:
-    """Path -> SHA-256 of the files in the folders, but for the one with a clock."""
-    files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file() and p.name != CLOCK)
+    """Path -> SHA-256 of the files in the folders, but for those with a clock."""
+    files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file() and p.name not in CLOCKS)
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
