@@ -28,7 +28,7 @@ def test_commands_take_turns_and_whoever_waits_says_so(tmp_path):
     runs = [start(tmp_path / "lock", MARK, str(tmp_path / "marks")) for _ in range(4)]
     said = [run.communicate()[0] for run in runs]
     assert (tmp_path / "marks").read_text().split() == ["in", "out"] * 4
-    assert sum("Waiting: process" in text for text in said) == 3
+    assert 1 <= sum("Waiting: process" in text for text in said) <= 3  # who starts late on a busy machine need not wait
 
 
 def test_a_killed_holder_leaves_no_lock_but_its_children_keep_it(tmp_path):
