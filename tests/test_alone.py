@@ -1,6 +1,7 @@
 """A command that must be alone is; a lock lasts as long as whoever works under it, and no longer."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import pytest
 from xraylib import alone
 
 MARK = """
-import sys, time
+import pathlib, sys, time
 f = open(sys.argv[1], 'a', buffering=1)
 print('in', file=f)
-time.sleep(0.2)
+while not pathlib.Path(sys.argv[2]).exists():
+    time.sleep(0.02)
 print('out', file=f)
 """
 
@@ -25,10 +27,14 @@ def start(lock, *code, **kwargs):
 
 
 def test_commands_take_turns_and_whoever_waits_says_so(tmp_path):
-    runs = [start(tmp_path / "lock", MARK, str(tmp_path / "marks")) for _ in range(4)]
+    marks, leave = tmp_path / "marks", tmp_path / "leave"
+    runs = [start(tmp_path / "lock", MARK, str(marks), str(leave)) for _ in range(4)]
+    while sum(run.stdout in select.select([run.stdout], [], [], 0.02)[0] for run in runs) < 3:
+        assert all(run.poll() is None for run in runs)  # one is in; it leaves when the others have said that they wait
+    leave.touch()
     said = [run.communicate()[0] for run in runs]
-    assert (tmp_path / "marks").read_text().split() == ["in", "out"] * 4
-    assert 1 <= sum("Waiting: process" in text for text in said) <= 3  # who starts late on a busy machine need not wait
+    assert marks.read_text().split() == ["in", "out"] * 4
+    assert sum("Waiting: process" in text for text in said) == 3
 
 
 def test_a_killed_holder_leaves_no_lock_but_its_children_keep_it(tmp_path):
