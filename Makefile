@@ -211,8 +211,8 @@ unit: $(INSTALLED)
 coverage: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
 	rm -rf build/sample .coverage* && mkdir -p build
 	$(PY) -m coverage run -m pytest tests
-	for name in 01_explore 02_train 03_evaluate 04_predict_val; do \
-	  XRAY_PROFILE=sample MPLBACKEND=agg $(PY) -m coverage run -m IPython --no-banner notebooks/$$name.ipynb; done
+	for notebook in notebooks/[0-9]*.ipynb; do \
+	  XRAY_PROFILE=sample MPLBACKEND=agg $(PY) -m coverage run -m IPython --no-banner $$notebook; done
 	$(PY) -m coverage combine --quiet && $(PY) -m coverage report
 
 notebooks:

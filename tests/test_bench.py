@@ -74,13 +74,15 @@ def test_without_a_run_there_is_no_time_to_compare(config):
 
 
 def test_a_folder_with_train_alone_is_enough(world, tmp_path):
-    (tmp_path / "train" / "NORMAL").mkdir(parents=True)
-    with pytest.raises(UserError, match="train: no images"):
-        bench.train_films(tmp_path)
-    film = next((world[0] / "train" / "NORMAL").iterdir())
-    shutil.copy(film, tmp_path / "train" / "NORMAL")
+    for name in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match="train/NORMAL: no images"):
+        bench.list_images(tmp_path, ["train"])
+    films = [next((world[0] / "train" / name).iterdir()) for name in ("NORMAL", "PNEUMONIA")]
+    for film in films:
+        shutil.copy(film, tmp_path / "train" / film.parent.name)
     (tmp_path / "train" / "NORMAL" / "._film.jpeg").write_bytes(b"no film")
-    assert [path.name for path in bench.train_films(tmp_path)] == [film.name]
+    assert [path.name for path in bench.list_images(tmp_path, ["train"])] == [film.name for film in films]
 
 
 def test_the_command_times_every_pair_and_says_where_they_are(world, config, monkeypatch, capsys):

@@ -23,10 +23,9 @@ from PIL import Image
 from xraylib import backend, foreign, images, metrics, model, pipeline, portable, predict, train
 from xraylib.backend import keras, tf
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.decode import SUFFIXES
 from xraylib.files import UserError, write_json
-from xraylib.index import REMEDY, find_root
-from xraylib.parallel import CORES
+from xraylib.index import find_root, list_images
+from xraylib.parallel import CORES, in_order
 
 ROUNDS = 3
 FILMS = 600  # files that the input pipelines read and decode
@@ -156,7 +155,7 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
                 "images/s",
                 len(paths),
                 lambda: deque(predict.predict_films(paths, published), maxlen=0),
-                lambda: list(pool.map(lambda path: images.decode(path, config.image_size), paths)),
+                lambda: deque(in_order(lambda path: images.decode(path, config.image_size), paths, CORES), maxlen=0),
             ),
         ]
 
@@ -200,7 +199,7 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
             f"training step, against PyTorch in {name}",
             "images/s",
             steps * config.batch_size,
-            lambda: network.fit(batches, epochs=1, verbose=0),
+            lambda: network.fit(batches, epochs=1, shuffle=False, verbose=0),
             training_steps(x, y, steps, name == "bfloat16"),
         )
         for name in ("float32", "bfloat16")
@@ -226,20 +225,12 @@ def bench_training(config: Config) -> list[dict]:
     return [{"name": name, "ours": ours, "other": other, "unit": "s", "ratio": other / ours}]
 
 
-def train_films(root: Path) -> list[Path]:
-    """The films of root/train, sorted; the other folders need not be there. UserError where there is none."""
-    films = sorted(path for path in (root / "train").glob("*/[!.]*") if path.suffix.lower() in SUFFIXES)
-    if not films:
-        raise UserError(f"{root / 'train'}: no images. Wanted NORMAL/ and PNEUMONIA/ with images. {REMEDY}")
-    return films
-
-
 def main() -> int:
     """Command line: python -m xraylib.bench; writes build/bench.json and prints it as a table."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     config = load_config()
     try:
-        found = train_films(find_root(config.data))
+        found = list_images(find_root(config.data), ["train"])
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

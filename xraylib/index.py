@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -79,14 +80,14 @@ def find_root(path: Path) -> Path:
     raise UserError(f"{path}: no train folder inside; found {found}. Wanted train/, val/ and test/. {REMEDY}")
 
 
-def list_images(root: Path) -> list[Path]:
-    """The image files of root/{train,val,test}/{NORMAL,PNEUMONIA}, sorted; system files (._*, .DS_Store) are left out.
+def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
+    """The image files of root/<folders>/{NORMAL,PNEUMONIA}, sorted; system files (._*, .DS_Store) are left out.
 
     What bears an image's name is listed, be it a broken link or a folder: build_index says what is wrong with it.
     Raises UserError where a folder is missing or holds no image.
     """
     files = []
-    for folder in FOLDERS:
+    for folder in folders:
         for name in CLASSES:
             directory = _directory(root, folder, name)
             inside = [

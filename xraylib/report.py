@@ -134,12 +134,8 @@ def _left_out() -> str:
     said = []
     for judge, films in (("spoilt", "tune films cut, shifted or exposed otherwise"), ("series", "a series not seen")):
         seeds = table[table.judge == judge].groupby("left_out").auroc
-        lost, sd = seeds.mean()[whole] - seeds.mean().drop(whole), seeds.std()[whole]
-        told = [
-            f"{-cost:+.3f} without {name}"
-            for name, cost in lost.sort_values(ascending=False).items()
-            if abs(cost) > 2 * sd
-        ]
+        change, sd = seeds.mean().drop(whole) - seeds.mean()[whole], seeds.std()[whole]
+        told = [f"{auroc:+.3f} without {name}" for name, auroc in change.sort_values().items() if abs(auroc) > 2 * sd]
         said.append(f"on {films}: {', '.join(told) or 'none'}")
     return (
         f"Ingredients of the recipe left out in turn ({table.seed.nunique()} seeds each, judged on the train folder's "
