@@ -335,39 +335,42 @@ def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
 # --- the disk, and results of another version ---
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk():
-    """Inside, no file may grow beyond 20,000 bytes."""
+    """Inside, no file may grow beyond 20,000 bytes. No fixture: pytest writes within those, perhaps to a longer log."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_table_that_does_not_fit_leaves_the_earlier_one(tmp_path, small_disk):
+def test_a_table_that_does_not_fit_leaves_the_earlier_one(tmp_path):
     path = tmp_path / "predictions.csv"
     write_bytes(b"earlier", path)
-    with pytest.raises(UserError, match=r"predictions.csv: can't be written \(File too large\)"):
+    with small_disk(), pytest.raises(UserError, match=r"predictions.csv: can't be written \(File too large\)"):
         write_bytes(bytes(20_001), path)
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_process(folder, small_disk):
+def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_process(folder):
     _, config = folder
     index, _ = build_index(config)
-    with pytest.raises(UserError, match=r"images.npy: can't be written \(File too large\)"):
+    with small_disk(), pytest.raises(UserError, match=r"images.npy: can't be written \(File too large\)"):
         load_images(config, index)
     assert not list(config.build.iterdir())
 
 
-def test_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path, small_disk):
+def test_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path):
     from xraylib.backend import keras
 
     path = tmp_path / "network.keras"
     write_bytes(b"earlier", path)
     network = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
     with (
+        small_disk(),
         pytest.raises(UserError, match=r"network.keras: can't be written \(File too large\)"),
         whole(path) as temporary,
     ):
