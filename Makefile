@@ -117,7 +117,7 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py xraylib/page.py
 TABLES := $(BASE) xraylib/parallel.py xraylib/decode.py xraylib/index.py xraylib/images.py
-NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py \
+NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/optimizer.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py \
     xraylib/train.py
 
 $(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)

@@ -35,14 +35,40 @@ def test_judges_by_hand():
                 rows("xray_cnn", "series", [0, 0], [0.2, 0.6]),  # one of four pairs is not
                 rows("xray_cnn", "test", [0, 1], [0.9, 0.1]),  # nobody's business
                 rows("xray_cnn@crop", "tune", [0, 1], [0.5, 0.5]),  # a tie counts half
+                rows("exchanged", "series", [0, 1, 1], [0.5, 0.4, 0.6]),
             ]
         )
     )
     assert [(row["judge"], row["images"], row["auroc"]) for row in found] == [
         ("tune", 3, 1.0),
         ("series", 4, 0.75),
+        ("exchanged", 3, 0.5),
         ("spoilt", 2, 0.5),
     ]
+
+
+def amplitude(images, low, high):
+    """Mean amplitude of the waves from side to side from low to high, per image."""
+    waves = np.hypot(*np.meshgrid(*[np.fft.fftfreq(images.shape[1], 1 / images.shape[1])] * 2))
+    return np.abs(np.fft.fft2(images))[:, (waves >= low) & (waves < high)].mean(axis=1)
+
+
+def test_exchanged_films_have_the_details_of_the_other_class_and_their_own_outline():
+    """Healthy films with twice the contrast of the ill: their details change sides, what is coarse stays."""
+    noise = np.random.default_rng(0).normal(size=(6, 64, 64))
+    labels = np.repeat([0, 1], 6)
+    images = np.rint(128 + np.concatenate([24 * noise, 12 * noise])).astype(np.uint8)
+    gap = ablation.spectral_gap(images, labels)
+    np.testing.assert_allclose(gap[2:], -np.log(2), atol=0.1)
+    changed = ablation.exchange_spectra(images, labels, gap)
+    details, coarse = ((9, 30), (1, 7))
+    for band, ratio in ((details, np.repeat([0.5, 2], 6)), (coarse, 1)):
+        np.testing.assert_allclose(amplitude(changed, *band) / amplitude(images, *band), ratio, rtol=0.1)
+
+
+def test_without_a_gap_nothing_changes():
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8)
+    np.testing.assert_array_equal(ablation.exchange_spectra(images, np.array([0, 1, 1]), np.zeros(9)), images)
 
 
 def test_every_variant_leaves_out_what_there_is():
@@ -57,8 +83,8 @@ def test_every_variant_is_trained_judged_and_drawn_and_kept(world, config, tmp_p
     index = index.assign(path=index.path.str.replace("NORMAL/IM-000", "NORMAL/NORMAL2-IM-000"))
     short = dataclasses.replace(config, epochs=1)
     table = ablation.run(index, images, short)
-    assert len(table) == 2 * 3
-    _, axes = plots.figure(1, 3, width=plots.DOUBLE)
+    assert len(table) == 2 * 4
+    _, axes = plots.figure(1, 4, width=plots.DOUBLE)
     plots.ablation(table, axes, ablation.JUDGES, ablation.WHOLE)
     shown = [np.asarray(line.get_xdata()).tolist() for line in axes[1].lines if line.get_marker() == "o"]
     assert shown == [[value] for value in table.auroc[table.judge == "series"]]
@@ -79,7 +105,7 @@ def test_the_command_writes_its_table_and_figure(world, config, monkeypatch, cap
     monkeypatch.setattr(ablation, "load_images", lambda *_: images)
     monkeypatch.setattr("sys.argv", ["ablation"])
     assert ablation.main() == 0
-    assert len(pd.read_csv(config.results / "ablation.csv")) == 3
+    assert len(pd.read_csv(config.results / "ablation.csv")) == 4
     assert (config.plots / "ablation.png").exists()
     assert capsys.readouterr().out.splitlines()[-1].startswith("wrote ")
     monkeypatch.setattr(ablation, "load_index", lambda _: index.assign(path="IM-1.jpeg"))

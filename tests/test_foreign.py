@@ -50,6 +50,15 @@ def test_the_distance_is_mahalanobis(familiar):
     np.testing.assert_allclose(familiar.foreignness(films(5, 9)), wanted, rtol=1e-9)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 255), st.integers(0, 99))
+def test_counted_quantiles_are_those_of_the_sorted_levels(size, spread, seed):
+    image = np.random.default_rng(seed).integers(0, spread + 1, (size, size), np.uint8)
+    *quantiles, sd = foreign._levels(image)
+    np.testing.assert_array_equal(quantiles, np.quantile(image, foreign.QUANTILES, method="inverted_cdf"))
+    assert sd == pytest.approx(image.std())
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(6, 130), st.integers(0, 255))
 def test_the_mean_of_places_is_the_mean_of_pixels_at_any_size(size, level):

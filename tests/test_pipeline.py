@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from xraylib import pipeline
 from xraylib.backend import tf
@@ -129,3 +130,25 @@ def test_an_ingredient_left_out_is_left_out_and_no_other(name):
     assert np.abs(alone - every).max() > 1
     without = pipeline.augment(film, seed, 32, (name,)).numpy()
     assert np.abs(without - pipeline.augment(film, seed, 32).numpy()).max() > 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_blur_is_that_many_averages_of_neighbours(times):
+    x = np.random.default_rng(0).random((2, 9, 9, 1)).astype(np.float32)
+    wanted = x[..., 0]
+    for _ in range(times):
+        wanted = ndimage.convolve(wanted, np.outer([1, 2, 1], [1, 2, 1])[None] / 16, mode="nearest")
+    np.testing.assert_allclose(pipeline._blur(tf.constant(x), times)[..., 0], wanted, atol=1e-6)
+
+
+def test_sharpness_changes_fine_and_coarse_details_apart_and_no_mean():
+    _, x = np.mgrid[:64, :64]
+    waves = [0.5 + 0.1 * np.sin(2 * np.pi * x / length) for length in (4, 16)]
+    draws = pipeline._Draws(200, tf.constant([0, 0]))
+    both = tf.constant(np.tile((waves[0] + waves[1] - 0.5)[None, :, :, None], (200, 1, 1, 1)), tf.float32)
+    varied = pipeline._vary_sharpness(both, draws).numpy()[:, :, :, 0]
+    np.testing.assert_allclose(varied.mean(axis=(1, 2)), 0.5, atol=0.01)
+    fine, coarse = (np.abs(np.fft.fft(varied[:, 32], axis=1))[:, 64 // length] for length in (4, 16))
+    for amplitude in (fine, coarse):
+        assert amplitude.max() / amplitude.min() > 1.5
+    assert abs(np.corrcoef(fine, coarse)[0, 1]) < 0.8

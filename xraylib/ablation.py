@@ -2,7 +2,9 @@
 
 The judges are harder than tune, whose films come from the days that training saw. Films of one acquisition series
 (healthy children named NORMAL2-IM-) are kept out of training altogether and set against tune's pneumonia: `series`.
-And tune's films are cut, shifted, flattened and exposed otherwise: `spoilt`. Trainings are kept, so that a run goes on
+The same films are judged with the spectra of the classes exchanged, since in train healthy films have more contrast in
+every detail, from other devices, sizes and JPEG qualities, which a network can learn instead of lungs: `exchanged`. And
+tune's films are cut, shifted, flattened and exposed otherwise: `spoilt`. Trainings are kept, so that a run goes on
 where it stopped.
 """
 
@@ -12,16 +14,19 @@ import argparse
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from xraylib import metrics, plots, train
+from xraylib import metrics, pipeline, plots, train
 from xraylib.config import Config, load_config
 from xraylib.files import UserError, say, write_table
 from xraylib.images import load_images
 from xraylib.index import load_index
+from xraylib.weights import load_network
 
 EPOCHS = 12  # half of the study's: enough to tell ingredients apart, and 30 trainings have to be paid for
 SERIES = "NORMAL2-"  # in the names of the films that are kept out
+EXCHANGED = "exchanged"  # a network's predictions of films with exchanged spectra
 WHOLE = "the whole recipe"
 VARIANTS: dict[str, dict] = {
     WHOLE: {},
@@ -35,7 +40,8 @@ VARIANTS: dict[str, dict] = {
     "label smoothing": {"label_smoothing": 0.0},
     "views at prediction": {"without": ("views",)},
 }
-JUDGES = {"tune": "tune", "series": "series not seen", "spoilt": "tune, spoilt"}
+JUDGES = {"tune": "tune", "series": "series not seen", "exchanged": "it, spectra exchanged", "spoilt": "tune, spoilt"}
+COARSEST = 8  # waves from side to side: what is coarser is the chest itself, and stays
 
 
 def keep_series_out(index: pd.DataFrame) -> pd.DataFrame:
@@ -55,13 +61,44 @@ def keep_series_out(index: pd.DataFrame) -> pd.DataFrame:
     return index.assign(split=index.split.mask(inside, "series"))
 
 
+def spectral_gap(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How much more contrast PNEUMONIA films have than NORMAL ones, as log of amplitude, float64 (size // 2 + 1,).
+
+    By ring of the spectrum, that is by waves from side to side; images uint8 (n, size, size), labels (n,) of 0 and 1.
+    """
+    size = images.shape[1]
+    rings, window = _rings(size), np.hanning(size)[:, None] * np.hanning(size)
+    sums = np.zeros((2, size // 2 + 1))
+    for image, label in zip(images, labels, strict=True):
+        amplitudes = np.log1p(np.abs(np.fft.fft2((image - image.mean()) * window)))
+        sums[label] += np.bincount(rings.ravel(), amplitudes.ravel())
+    means = sums / np.bincount(labels, minlength=2)[:, None] / np.bincount(rings.ravel())
+    return means[1] - means[0]
+
+
+def exchange_spectra(images: np.ndarray, labels: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The films, uint8 (n, size, size), with the contrast of details (from COARSEST on) that the other class has."""
+    gain = np.where(np.arange(len(gap)) >= COARSEST, gap, 0)[_rings(images.shape[1])]
+    changed = np.empty_like(images)
+    for row, (image, label) in enumerate(zip(images, labels, strict=True)):
+        other = np.fft.ifft2(np.fft.fft2(image) * np.exp(-gain if label else gain)).real
+        changed[row] = np.clip(np.rint(other), 0, 255)
+    return changed
+
+
+def _rings(size: int) -> np.ndarray:
+    """Waves from side to side of each place of a spectrum, int (size, size); the corners count as the last ring."""
+    waves = np.fft.fftfreq(size, 1 / size)
+    return np.minimum(np.rint(np.hypot(waves[:, None], waves)), size // 2).astype(int)
+
+
 def judge(predictions: pd.DataFrame) -> list[dict]:
     """judge, images and auroc by each of JUDGES, of the predictions of one training on `keep_series_out`'s index."""
-    own = predictions[predictions.network == metrics.OWN]
-    ill = own[(own.split == "tune") & (own.label == 1)]
+    own, exchanged = (predictions[predictions.network == name] for name in (metrics.OWN, EXCHANGED))
     parts = {
         "tune": own[own.split == "tune"],
-        "series": pd.concat([ill, own[own.split == "series"]]),
+        "series": own[(own.split == "series") | ((own.split == "tune") & (own.label == 1))],
+        "exchanged": exchanged,
         "spoilt": predictions[predictions.network.str.contains(metrics.SPOILT)],
     }
     return [
@@ -74,13 +111,22 @@ def run(index: pd.DataFrame, images, config: Config) -> pd.DataFrame:
     """Every variant trained once per seed and judged: left_out, seed, judge, images, auroc. Shows progress."""
     apart = keep_series_out(index)
     images, apart = images[apart.index], apart.reset_index(drop=True)
+    seen = (apart.split == "train").to_numpy()
+    harder = apart[(apart.split == "series") | ((apart.split == "tune") & (apart.label == 1))]
+    gap = spectral_gap(images[seen], apart.label.to_numpy()[seen])
+    exchanged = exchange_spectra(images[harder.index], harder.label.to_numpy(), gap)
     rows = []
     for number, (name, changes) in enumerate(VARIANTS.items(), 1):
         other = replace(config, epochs=min(EPOCHS, config.epochs), build=config.build / "ablation", **changes)
         for seed in config.seeds:
             say(f"variant {number} of {len(VARIANTS)}, without {name if changes else 'nothing'}")
             training = train.train_one(metrics.OWN, seed, apart, images, other, say)
-            rows += [{"left_out": name, "seed": seed} | found for found in judge(training.predictions)]
+            views = pipeline.VIEWS[:1] if "views" in other.without else pipeline.VIEWS
+            probability = train.predict(load_network(training.model), exchanged, views=views)
+            more = harder.assign(network=EXCHANGED, probability=probability)
+            rows += [
+                {"left_out": name, "seed": seed} | found for found in judge(pd.concat([training.predictions, more]))
+            ]
     return pd.DataFrame(rows)
 
 

@@ -80,20 +80,21 @@ def bench_decoding(files: list[Path], config: Config) -> list[dict]:
 def bench_pipeline(files: list[Path], config: Config) -> dict:
     """An augmented epoch of decoded images, against keras' image_dataset_from_directory with Random* layers.
 
-    Keras' layers vary the same by the same amounts, but for shading, gamma and noise in grey levels, which have none.
+    Keras' layers vary the same by about the same amounts, but for shading and gamma, which have none.
     """
     array = np.stack([images.decode(file, config.image_size) for file in files])
     label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(int)
+    frame, most = pipeline.AMOUNTS["frame"], {name: high for name, (_, high) in pipeline.AMOUNTS.items()}
     layers = keras.Sequential(
         [
             keras.layers.RandomFlip("horizontal"),
-            keras.layers.RandomRotation(12 / 360, fill_mode="constant"),
-            keras.layers.RandomZoom((-0.3, 0.15), (-0.3, 0.15), fill_mode="constant"),
-            keras.layers.RandomTranslation(0.08, 0.08, fill_mode="constant"),
-            keras.layers.RandomSharpness(0.7),
-            keras.layers.RandomContrast(0.4),
-            keras.layers.RandomBrightness(0.18),
-            keras.layers.RandomErasing(factor=1.0, scale=(0.16, 0.16)),
+            keras.layers.RandomRotation(most["turn"] / 360, fill_mode="constant"),
+            keras.layers.RandomZoom(frame, frame, fill_mode="constant"),  # width and height apart
+            keras.layers.RandomTranslation(most["shift"], most["shift"], fill_mode="constant"),
+            keras.layers.RandomSharpness(most["sharpness"]),
+            keras.layers.RandomContrast(most["contrast"]),
+            keras.layers.RandomBrightness(most["exposure"]),
+            keras.layers.RandomErasing(factor=1.0, scale=(pipeline.HIDDEN**2,) * 2),
         ]
     )
     with tempfile.TemporaryDirectory() as name:

@@ -15,6 +15,7 @@ from xraylib.files import UserError, whole
 
 FILE = "familiar.npz"
 PLACES = 6  # the mean grey level in 6 x 6 places: of 3 to 16 a side, tells the strangers best from tune
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 RIDGE = 0.01  # variance added to each standardised statistic, so that none that hardly varies decides alone
 FAMILIAR = 0.99  # the share of tune films that no warning is wanted for
 COLOUR = 8.0  # grey levels between the channels (decode.colour); the study's RGB films have less than 1
@@ -42,19 +43,26 @@ class Familiar:
 def statistics(images: np.ndarray) -> np.ndarray:
     """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) images.
 
-    Mean grey levels in PLACES x PLACES places, seven quantiles and the SD of all pixels, and the logarithm of the mean
+    Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
     step between neighbours across and down at three scales, which says how rough the picture is.
     """
     pixels = images.astype(np.float64)
-    flat = pixels.reshape(len(images), -1)
     places = [_shrunk(pixels, PLACES).reshape(len(images), -1)]
-    levels = [np.quantile(flat, (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99), axis=1).T, flat.std(axis=1)[:, None]]
+    levels = [np.stack([_levels(image) for image in images])]
     steps = [
         np.log1p(np.abs(np.diff(scaled, axis=axis)).mean(axis=(1, 2)))[:, None]
         for scaled in (pixels, _shrunk(pixels, 48), _shrunk(pixels, 24))
         for axis in (1, 2)
     ]
     return np.concatenate(places + levels + steps, axis=1)
+
+
+def _levels(image: np.ndarray) -> np.ndarray:
+    """The QUANTILES of an image's grey levels and their SD, float64 (8,): counted, which is faster than sorted."""
+    counts, grey = np.bincount(image.ravel(), minlength=256), np.arange(256)
+    mean = counts @ grey / image.size
+    sd = np.sqrt(counts @ (grey - mean) ** 2 / image.size)
+    return np.append(np.searchsorted(counts.cumsum(), np.multiply(QUANTILES, image.size)), sd)
 
 
 def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:

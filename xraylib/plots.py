@@ -506,7 +506,7 @@ def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str
         ax.set_ylim(len(variants) - 0.5, -0.5)
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
         ax.grid(axis="x")
-        ax.set_title(f"{title} (n = {of_judge.images.iloc[0]:,})")
+        ax.set_title(f"{title}\n(n = {of_judge.images.iloc[0]:,})")
     axes[0].figure.supxlabel("AUROC (dot: a seed; bar: their mean; dotted: the whole recipe)", fontsize=7.5)
     axes[0].figure.suptitle(_with_kind("Ingredients left out in turn", kind), fontsize=8)
 

@@ -138,8 +138,9 @@ def _left_out() -> str:
         told = [f"{auroc:+.3f} without {name}" for name, auroc in change.sort_values().items() if abs(auroc) > 2 * sd]
         said.append(f"on {films}: {', '.join(told) or 'none'}")
     return (
-        f"Ingredients of the recipe left out in turn ({table.seed.nunique()} seeds each, judged on the train folder's "
-        f"children): what that does to AUROC, where it is more than twice its SD over seeds; {'; '.join(said)} "
+        f"Ingredients of the recipe of reading 5 (the ledger's) left out in turn ({table.seed.nunique()} seeds each, "
+        "judged on the train folder's children): what that does to AUROC, where it is more than twice its SD over "
+        f"seeds; {'; '.join(said)} "
         "([figure](Plot/ablation.png))."
     )
 

@@ -16,11 +16,12 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from xraylib import backend, corrupt, model, pipeline, published
+from xraylib import backend, corrupt, model, optimizer, pipeline, published
 from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, say, whole, write_json, write_table
 from xraylib.metrics import SPOILT
+from xraylib.optimizer import FusedAdamW
 from xraylib.weights import load_network, save_network
 
 NETWORKS = ("published", "xray_cnn")
@@ -112,7 +113,7 @@ def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) ->
         for name, value in asdict(config).items()
         if name not in _NOT_TRAINING and not isinstance(value, Path)
     }
-    code = [published] if network == "published" else [model, pipeline, corrupt]
+    code = [published] if network == "published" else [model, optimizer, pipeline, corrupt]
     digest = hashlib.sha256()
     digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
     for module in [*code, backend]:
@@ -174,7 +175,7 @@ def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
     )
     network = model.build(config)
     network.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
+        optimizer=FusedAdamW(schedule, weight_decay=config.weight_decay),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )

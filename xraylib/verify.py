@@ -21,7 +21,7 @@ SPREADS = 4  # SDs over seeds: another CPU rounds otherwise, and a training that
 SAME, NEAR, DIFFERENT, NOT_COMPARED = "same bits", "within tolerance", "DIFFERENT", "not compared"
 
 # What decides how sums are rounded (backend.describe); with all of it alike, every bit must be.
-KIND = ("cpu", "keras", "machine", "precision", "python", "system", "tensorflow", "threads")
+KIND = ("cpu", "gpus", "keras", "machine", "precision", "python", "system", "tensorflow", "threads")
 CLOCK = ("timing.json", "reporting.csv")  # the former holds seconds; the latter is written by hand
 
 
