@@ -89,6 +89,6 @@ def test_any_view_is_four_pixels_and_weights(degrees, scale, sizes):
 
 
 def test_a_view_that_is_no_warp_is_refused(monkeypatch):
-    monkeypatch.setattr(pipeline, "view", lambda images, *_: pipeline._blur(images))
+    monkeypatch.setattr(pipeline, "view", lambda images, *_: pipeline._blur(images, 1))
     with pytest.raises(ValueError, match="not a bilinear warp"):
         portable.taps(16, 16, (0, 1))
