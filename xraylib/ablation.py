@@ -92,12 +92,17 @@ def _rings(size: int) -> np.ndarray:
     return np.minimum(np.rint(np.hypot(waves[:, None], waves)), size // 2).astype(int)
 
 
+def _in_series(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of the healthy children kept out, and of tune's ill ones that they are set against."""
+    return (rows.split == "series") | ((rows.split == "tune") & (rows.label == 1))
+
+
 def judge(predictions: pd.DataFrame) -> list[dict]:
     """judge, images and auroc by each of JUDGES, of the predictions of one training on `keep_series_out`'s index."""
     own, exchanged = (predictions[predictions.network == name] for name in (metrics.OWN, EXCHANGED))
     parts = {
         "tune": own[own.split == "tune"],
-        "series": own[(own.split == "series") | ((own.split == "tune") & (own.label == 1))],
+        "series": own[_in_series(own)],
         "exchanged": exchanged,
         "spoilt": predictions[predictions.network.str.contains(metrics.SPOILT)],
     }
@@ -112,7 +117,7 @@ def run(index: pd.DataFrame, images, config: Config) -> pd.DataFrame:
     apart = keep_series_out(index)
     images, apart = images[apart.index], apart.reset_index(drop=True)
     seen = (apart.split == "train").to_numpy()
-    harder = apart[(apart.split == "series") | ((apart.split == "tune") & (apart.label == 1))]
+    harder = apart[_in_series(apart)]
     gap = spectral_gap(images[seen], apart.label.to_numpy()[seen])
     exchanged = exchange_spectra(images[harder.index], harder.label.to_numpy(), gap)
     rows = []
