@@ -127,7 +127,9 @@ $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: noteboo
     $(TABLES) $(NETWORKS) xraylib/diagram.py | $(INSTALLED)
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
+# On patients, maps are drawn by the kind that did best on the phantoms of results/demo/.
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv results/field.csv \
+    $(if $(filter full,$(PROFILE)),$(wildcard results/demo/map_choice.csv)) \
     $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py \
     xraylib/lungs.py xraylib/phantom.py xraylib/portable.py xraylib/foreign.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb

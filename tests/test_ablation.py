@@ -66,9 +66,27 @@ def test_exchanged_films_have_the_details_of_the_other_class_and_their_own_outli
         np.testing.assert_allclose(amplitude(changed, *band) / amplitude(images, *band), ratio, rtol=0.1)
 
 
+def test_exchanged_films_have_the_grey_levels_of_the_other_class_and_their_own_order():
+    """Healthy films from 20 to 220, ill ones from 60 to 120: the grey levels change sides, no pixel passes another."""
+    rng = np.random.default_rng(0)
+    films = {0: (20, 220), 1: (60, 120)}
+    labels = np.repeat([0, 1], 4)
+    images = np.stack([rng.permutation(np.linspace(*films[y], 64 * 64)).reshape(64, 64) for y in labels])
+    images = np.rint(images).astype(np.uint8)
+    gap = ablation.grey_gap(images, labels)
+    np.testing.assert_allclose(gap, 40 - 140 * ablation.RANKS, atol=1.1)
+    changed = ablation.exchange_greys(images, labels, gap)
+    for image, other, label in zip(images, changed, labels, strict=True):
+        np.testing.assert_allclose(np.quantile(other, [0.02, 0.5, 0.98]),
+                                   np.interp([0.02, 0.5, 0.98], [0, 1], films[1 - label]), atol=4)  # fmt: skip
+        order = np.argsort(image.ravel())
+        assert (np.diff(other.ravel()[order].astype(int)) >= 0).all()
+
+
 def test_without_a_gap_nothing_changes():
-    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8)
-    np.testing.assert_array_equal(ablation.exchange_spectra(images, np.array([0, 1, 1]), np.zeros(9)), images)
+    images, labels = np.random.default_rng(0).integers(0, 256, (3, 16, 16), np.uint8), np.array([0, 1, 1])
+    np.testing.assert_array_equal(ablation.exchange_spectra(images, labels, np.zeros(9)), images)
+    np.testing.assert_array_equal(ablation.exchange_greys(images, labels, np.zeros(256)), images)
 
 
 def test_every_variant_leaves_out_what_there_is():

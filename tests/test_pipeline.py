@@ -110,13 +110,17 @@ def test_a_tighter_frame_enlarges_each_side_by_its_own():
     assert (seen.sum(axis=1).max(), seen.sum(axis=0).max()) == pytest.approx((34, 17), abs=2)  # twice as wide, as high
 
 
-def test_the_hidden_square_is_grey_and_of_the_size_that_it_says():
-    film = tf.tile(tf.random.stateless_uniform((1, 50, 50, 1), [3, 4]), (64, 1, 1, 1))
-    hidden = pipeline._hide_square(film, pipeline._Draws(64, tf.constant([0, 0]))).numpy() != film.numpy()
-    counts = hidden.sum(axis=(1, 2, 3))
-    assert counts.max() == 20 * 20  # 0.4 of 50 pixels, wholly inside
-    assert counts.min() >= 9 * 9  # its middle is always on the film, so a quarter at least
-    assert len(np.unique(hidden.reshape(64, -1), axis=0)) > 60
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**30))
+def test_a_tone_curve_increases_from_black_to_white_and_bends_otherwise_for_each_film(seed):
+    ramp = np.tile(np.linspace(0, 1, 65, dtype=np.float32).reshape(1, 5, 13, 1), (4, 1, 1, 1))
+    toned = pipeline._vary_tone(tf.constant(ramp), pipeline._Draws(4, tf.constant([seed, 0]))).numpy().reshape(4, -1)
+    steps = np.diff(toned, axis=1)
+    assert (steps > 0).all()
+    np.testing.assert_allclose(toned[:, [0, -1]], [[0, 1]] * 4, atol=1e-5)
+    bends = np.abs(np.diff(steps, axis=1)) > 1e-5  # only at knots, every eighth of 64 steps
+    assert not bends[:, [i for i in range(63) if (i + 1) % 8]].any()
+    assert all(np.abs(toned[i] - toned[j]).max() > 1e-3 for i in range(4) for j in range(i))
 
 
 @pytest.mark.parametrize("name", pipeline.INGREDIENTS)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -121,18 +122,28 @@ def test_what_an_ingredient_is_worth_is_named_where_it_exceeds_the_spread(tmp_pa
     rows = [
         {"left_out": name, "seed": seed, "judge": judge, "images": 9, "auroc": auroc + seed / 1000}
         for name, by_judge in (
-            ("the whole recipe", (0.95, 0.9)),
-            ("noise", (0.951, 0.904)),
-            ("frame", (0.9, 0.8)),
-            ("gamma", (0.94, 0.9)),
+            ("the whole recipe", (0.95, 0.9, 0.8)),
+            ("noise", (0.951, 0.904, 0.8)),
+            ("frame", (0.9, 0.8, 0.801)),
+            ("gamma", (0.94, 0.9, 0.799)),
         )
-        for judge, auroc in zip(("spoilt", "series"), by_judge, strict=True)
+        for judge, auroc in zip(("spoilt", "series", "exchanged"), by_judge, strict=True)
         for seed in (0, 1, 2)  # SD .001
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "ablation.csv", index=False)
     said = report._left_out()
     assert "otherwise: -0.050 without frame, -0.010 without gamma;" in said
-    assert "not seen: -0.100 without frame, +0.004 without noise ([figure]" in said
+    assert "not seen: -0.100 without frame, +0.004 without noise;" in said
+    assert "exchanged: none ([figure]" in said
+
+
+def test_the_readings_of_test_are_told_in_their_order():
+    ledger = pd.read_csv(report.RESULTS / "test_ledger.csv")
+    assert ledger.reading.tolist() == list(range(1, len(ledger) + 1))
+    said = report.readings()
+    for name, before in (("auroc", "AUROC "), ("balanced_accuracy", "threshold ")):
+        told = said.split(before)[1].split(";")[0].rstrip(".").split(", ")
+        np.testing.assert_allclose([float(value) for value in told], ledger[name], atol=0.00051)
 
 
 def test_growth_is_told_from_the_least_to_the_most(tmp_path, monkeypatch):

@@ -2,10 +2,10 @@
 
 The judges are harder than tune, whose films come from the days that training saw. Films of one acquisition series
 (healthy children named NORMAL2-IM-) are kept out of training altogether and set against tune's pneumonia: `series`.
-The same films are judged with the spectra of the classes exchanged, since in train healthy films have more contrast in
-every detail, from other devices, sizes and JPEG qualities, which a network can learn instead of lungs: `exchanged`. And
-tune's films are cut, shifted, flattened and exposed otherwise: `spoilt`. Trainings are kept, so that a run goes on
-where it stopped.
+The same films are judged with the spectra and the grey levels of the classes exchanged, since in train healthy films
+have more contrast in every detail and in the bright parts, from other devices, sizes and JPEG qualities, which a
+network can learn instead of lungs: `exchanged`. And tune's films are cut, shifted, flattened and exposed otherwise:
+`spoilt`. Trainings are kept, so that a run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from xraylib.images import load_images
 from xraylib.index import load_index
 from xraylib.weights import load_network
 
-EPOCHS = 12  # half of the study's: enough to tell ingredients apart, and 30 trainings have to be paid for
+EPOCHS = 12  # fewer than the study's: enough to tell ingredients apart, and 30 trainings have to be paid for
 SERIES = "NORMAL2-"  # in the names of the films that are kept out
-EXCHANGED = "exchanged"  # a network's predictions of films with exchanged spectra
+EXCHANGED = "exchanged"  # a network's predictions of films whose spectra and grey levels are exchanged
 WHOLE = "the whole recipe"
 VARIANTS: dict[str, dict] = {
     WHOLE: {},
@@ -34,14 +34,15 @@ VARIANTS: dict[str, dict] = {
     "turn and mirror": {"without": ("turn", "mirror")},
     "sharpness": {"without": ("sharpness",)},
     "shading": {"without": ("shading",)},
+    "tone": {"without": ("tone",)},
     "gamma, contrast and exposure": {"without": ("gamma", "contrast", "exposure")},
     "noise": {"without": ("noise",)},
-    "hidden square": {"without": ("hidden square",)},
     "label smoothing": {"label_smoothing": 0.0},
     "views at prediction": {"without": ("views",)},
 }
-JUDGES = {"tune": "tune", "series": "series not seen", "exchanged": "it, spectra exchanged", "spoilt": "tune, spoilt"}
+JUDGES = {"tune": "tune", "series": "series not seen", "exchanged": "it, styles exchanged", "spoilt": "tune, spoilt"}
 COARSEST = 8  # waves from side to side: what is coarser is the chest itself, and stays
+RANKS = (np.arange(256) + 0.5) / 256  # the share of a film's pixels that are darker
 
 
 def keep_series_out(index: pd.DataFrame) -> pd.DataFrame:
@@ -86,10 +87,36 @@ def exchange_spectra(images: np.ndarray, labels: np.ndarray, gap: np.ndarray) ->
     return changed
 
 
+def grey_gap(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How much brighter PNEUMONIA films are than NORMAL ones at each of RANKS, in grey levels: float64 (256,).
+
+    images: uint8 (n, size, size); labels: (n,) of 0 and 1.
+    """
+    quantiles = np.stack([np.quantile(image, RANKS) for image in images])
+    return quantiles[labels == 1].mean(axis=0) - quantiles[labels == 0].mean(axis=0)
+
+
+def exchange_greys(images: np.ndarray, labels: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The films, uint8 (n, size, size), with the distribution of grey levels that the other class has."""
+    changed = np.empty_like(images)
+    for row, (image, label) in enumerate(zip(images, labels, strict=True)):
+        counts = np.bincount(image.ravel(), minlength=256)
+        rank = (np.cumsum(counts) - counts / 2) / image.size
+        other = np.arange(256) + (-1 if label else 1) * np.interp(rank, RANKS, gap)
+        changed[row] = np.clip(np.rint(other), 0, 255).astype(np.uint8)[image]
+    return changed
+
+
 def _rings(size: int) -> np.ndarray:
     """Waves from side to side of each place of a spectrum, int (size, size); the corners count as the last ring."""
     waves = np.fft.fftfreq(size, 1 / size)
     return np.minimum(np.rint(np.hypot(waves[:, None], waves)), size // 2).astype(int)
+
+
+def _exchanged(images: np.ndarray, labels: np.ndarray, seen: np.ndarray, seen_labels: np.ndarray) -> np.ndarray:
+    """The films with the spectra and grey levels that the other class has among the films that were `seen`."""
+    images = exchange_spectra(images, labels, spectral_gap(seen, seen_labels))
+    return exchange_greys(images, labels, grey_gap(seen, seen_labels))
 
 
 def _in_series(rows: pd.DataFrame) -> pd.Series:
@@ -118,16 +145,15 @@ def run(index: pd.DataFrame, images, config: Config) -> pd.DataFrame:
     images, apart = images[apart.index], apart.reset_index(drop=True)
     seen = (apart.split == "train").to_numpy()
     harder = apart[_in_series(apart)]
-    gap = spectral_gap(images[seen], apart.label.to_numpy()[seen])
-    exchanged = exchange_spectra(images[harder.index], harder.label.to_numpy(), gap)
+    exchanged = _exchanged(images[harder.index], harder.label.to_numpy(), images[seen], apart.label.to_numpy()[seen])
     rows = []
     for number, (name, changes) in enumerate(VARIANTS.items(), 1):
         other = replace(config, epochs=min(EPOCHS, config.epochs), build=config.build / "ablation", **changes)
         for seed in config.seeds:
             say(f"variant {number} of {len(VARIANTS)}, without {name if changes else 'nothing'}")
             training = train.train_one(metrics.OWN, seed, apart, images, other, say)
-            views = pipeline.VIEWS[:1] if "views" in other.without else pipeline.VIEWS
-            probability = train.predict(load_network(training.model), exchanged, views=views)
+            network, views = load_network(training.model), pipeline.views(other.without)
+            probability = train.predict(network, exchanged, views=views)
             more = harder.assign(network=EXCHANGED, probability=probability)
             rows += [
                 {"left_out": name, "seed": seed} | found for found in judge(pd.concat([training.predictions, more]))

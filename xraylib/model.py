@@ -114,8 +114,8 @@ def _through(branch: list, x, training: bool):
 def build(config: Config) -> keras.Model:
     """The study's CNN: float32 (batch, input_size, input_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
 
-    The network rescales by itself, so that whoever loads it can't feed it the wrong range. It ends on maps of 4 x 4
-    places (for 64 pixels): one stage more, which sees the whole film at once, learned its framing.
+    The network rescales by itself, so that whoever loads it can't feed it the wrong range. It ends on maps of 2 x 2
+    places (for 64 pixels), each of which sees the whole film.
     """
     return keras.Sequential(
         [
@@ -129,6 +129,7 @@ def build(config: Config) -> keras.Model:
             Residual(64),
             Residual(128, stride=2),
             Residual(128),
+            Residual(192, stride=2),
             layers.GlobalAveragePooling2D(),
             layers.Dropout(0.2),
             layers.Dense(1, dtype="float32"),

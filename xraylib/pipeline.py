@@ -43,22 +43,23 @@ AMOUNTS = {
     "shift": (-0.04, 0.04),  # sides of the film, both ways
     "sharpness": (-0.8, 0.8),  # log of the contrast of details, apart for each of DETAILS
     "shading": (-0.15, 0.15),  # share of brightness from side to side, both ways
+    "tone": (-0.8, 0.8),  # log of the contrast of one range of grey levels against the others, apart for TONE_KNOTS
     "gamma": (-0.45, 0.45),  # log of the exponent
     "contrast": (-0.45, 0.45),  # log of the factor
     "exposure": (-0.18, 0.18),  # of the range of grey levels
     "noise": (0, 0.04),  # of the range of grey levels
 }
 DETAILS = (1, 4, 16)  # what as many blurs take away: details of about 2, 4 and 8 pixels
-HIDDEN = 0.4  # side of the square that is hidden, in sides of the film
-INGREDIENTS = (*AMOUNTS, "mirror", "hidden square")
+TONE_KNOTS = 8  # of the random tone curve
+INGREDIENTS = (*AMOUNTS, "mirror")
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor, size: int, without: tuple[str, ...] = ()) -> tf.Tensor:
     """Vary pose and film: float32 (batch, any, any, 1) in [0, 255] -> (batch, size, size, 1); seed: int32 (2,).
 
     Pose is how the child lay and how the film was framed. Film is what differs between devices, years and encodings:
-    sharpness, shading, contrast, exposure and noise. The classes come from different ones, so a network that may use
-    them learns the device. without: INGREDIENTS that are left out.
+    sharpness, shading, tone, contrast, exposure and noise. The classes come from different ones, so a network that may
+    use them learns the device. without: INGREDIENTS that are left out.
     """
     draws = _Draws(images.shape[0], seed, without)
     return 255 * _vary_film(_vary_pose(images, draws, size) / 255, draws)
@@ -136,21 +137,25 @@ def _warp(images: tf.Tensor, size: int, angle, width, height, mirror, across, do
 VIEWS = ((5, 0.97), (-5, 1.03))
 
 
+def views(without: tuple[str, ...] = ()) -> tuple[tuple[float, float], ...]:
+    """VIEWS, or the first alone where "views" are left out."""
+    return VIEWS[:1] if "views" in without else VIEWS
+
+
 def view(images: tf.Tensor, size: int, degrees: float, scale: float) -> tf.Tensor:
     """The images turned and scaled (above 1: smaller): float32 (n, any, any, 1) -> (n, size, size, 1)."""
     return _warp(images, size, degrees * math.pi / 180, scale, scale, 1.0, 0.0, 0.0)
 
 
 def _vary_film(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Sharpness, shading, gamma, contrast, exposure, a hidden square and noise: [0, 1] -> [0, 1]."""
+    """Sharpness, shading, tone, gamma, contrast, exposure and noise: [0, 1] -> [0, 1]."""
     x = _vary_sharpness(x, draws)
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
     x = x * ((1 + draws.per_image("shading") * slope[:, None, None]) + draws.per_image("shading") * slope[:, None])
+    x = _vary_tone(tf.clip_by_value(x, 0, 1), draws)
     x = tf.exp(tf.exp(draws.per_image("gamma")) * tf.math.log(tf.clip_by_value(x, 1e-6, 1)))  # faster than tf.pow
     contrast = tf.exp(draws.per_image("contrast"))
     x = x * contrast + (0.5 - 0.5 * contrast + draws.per_image("exposure"))
-    if "hidden square" not in draws.without:
-        x = _hide_square(x, draws)
     return tf.clip_by_value(x + draws.per_image("noise") * draws.noise(tf.shape(x)), 0, 1)
 
 
@@ -168,13 +173,18 @@ def _vary_sharpness(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
     return varied
 
 
-def _hide_square(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Each image with a square, anywhere, at its mean grey: evidence must not hang on one place."""
-    place = tf.range(x.shape[1], dtype=tf.float32) / x.shape[1]
-    across = tf.abs(place - draws.share()[:, None]) < HIDDEN / 2  # (n, size)
-    down = tf.abs(place - draws.share()[:, None]) < HIDDEN / 2
-    hidden = (down[:, :, None] & across[:, None, :])[..., None]
-    return tf.where(hidden, tf.reduce_mean(x, (1, 2), keepdims=True), x)
+def _vary_tone(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
+    """Grey levels through a random increasing curve for each image, straight between its knots: [0, 1] -> [0, 1].
+
+    Films of the two classes were developed otherwise: in train, those of PNEUMONIA have less contrast, in the bright
+    parts above all.
+    """
+    slopes = tf.exp(tf.stack([draws.per_image("tone") for _ in range(TONE_KNOTS)]))  # (knots, n, 1, 1, 1)
+    slopes /= tf.reduce_mean(slopes, axis=0)
+    toned = slopes[0] * x
+    for knot in range(1, TONE_KNOTS):  # twice as fast as looking each pixel's slope up
+        toned += (slopes[knot] - slopes[knot - 1]) * tf.nn.relu(x - knot / TONE_KNOTS)
+    return toned
 
 
 def _blur(x: tf.Tensor, times: int) -> tf.Tensor:

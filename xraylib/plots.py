@@ -480,7 +480,7 @@ def forest(table: pd.DataFrame, ax: Axes, title: str, kind: str = "") -> Axes:
         ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
     ax.set_yticks(range(len(table)), [f"{row.part}: {row.statistic}" for row in table.itertuples()])
     ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(None, 1.02)
+    ax.set_xlim(None, 1)  # a share ends there; a mark that lies on it is not clipped
     ax.grid(axis="x")
     ax.set_xlabel("mean over seeds, with 95 % interval over patients")
     ax.set_ylabel("part of the images")
@@ -843,7 +843,8 @@ def _networks(table: pd.DataFrame, function: str) -> list[tuple[str, list[tuple[
 
 
 def _mark(ax: Axes, x: float, y: float, colour: str, marker: str) -> None:
-    ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5, zorder=3)
+    ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5, zorder=3,
+            clip_on=False)  # fmt: skip
 
 
 def _some(table: pd.DataFrame, function: str, wanted: str) -> None:

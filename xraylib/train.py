@@ -21,7 +21,6 @@ from xraylib.backend import keras, tf
 from xraylib.config import Config
 from xraylib.files import UserError, say, whole, write_json, write_table
 from xraylib.metrics import SPOILT
-from xraylib.optimizer import FusedAdamW
 from xraylib.weights import load_network, save_network
 
 NETWORKS = ("published", "xray_cnn")
@@ -155,7 +154,7 @@ def _train_own(seed, index, images, config, folder, say):
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
     exact = _in_float32(network, config)
-    views = pipeline.VIEWS[:1] if "views" in config.without else pipeline.VIEWS
+    views = pipeline.views(config.without)
     predictions = [("xray_cnn", index.index, predict(exact, images, None, views))]
     for name in corrupt.SERIES:  # for the choice of the threshold
         spoil = partial(corrupt.corrupt, name=name, severity=corrupt.SERIES_SEVERITY)
@@ -175,7 +174,7 @@ def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
     )
     network = model.build(config)
     network.compile(
-        optimizer=FusedAdamW(schedule, weight_decay=config.weight_decay),
+        optimizer=optimizer.FusedAdamW(schedule, weight_decay=config.weight_decay),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )
