@@ -145,9 +145,13 @@ def test_the_status_and_the_table_tell_what_was_not_read(tmp_path, world):
 
 
 def test_how_many_work_at_once_does_not_change_the_answer(trained, world, monkeypatch):
-    whole = table(world[0] / "val", trained[0].models)
+    folder = world[0] / "test"
+    whole = table(folder, trained[0].models)
     monkeypatch.setattr(predict, "MOST_THREADS", 1)
-    pd.testing.assert_frame_equal(table(world[0] / "val", trained[0].models), whole)
+    pd.testing.assert_frame_equal(table(folder, trained[0].models), whole)
+    for together in (1, 5):  # of 16 films, 5 leave one over
+        monkeypatch.setattr(predict, "TOGETHER", together)
+        pd.testing.assert_frame_equal(table(folder, trained[0].models), whole)
 
 
 def test_memory_does_not_grow_with_the_number_of_films(trained, world):

@@ -132,7 +132,7 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
 
         def by_threads(images):
             parts = np.array_split(images, len(alone))
-            list(pool.map(lambda network, part: [network(image) for image in part], alone, parts))
+            list(pool.map(lambda network, part: network(part), alone, parts))
 
         def by_keras(images):
             for network in networks:
@@ -141,7 +141,7 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
         size = f"portable copy, {file.stat().st_size / 1e6:.1f} MB"
         return [
             pair(
-                f"{size}: 1 image, against Keras", "images/s", 1, lambda: alone[0](many[0]), lambda: by_keras(many[:1])
+                f"{size}: 1 image, against Keras", "images/s", 1, lambda: alone[0](many[:1]), lambda: by_keras(many[:1])
             ),
             pair(
                 f"{size}: {MANY:,} images, against Keras",
@@ -200,7 +200,7 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
             "images/s",
             steps * config.batch_size,
             lambda: network.fit(batches, epochs=1, shuffle=False, verbose=0),
-            training_steps(x, y, steps, name == "bfloat16"),
+            training_steps(network, x, y, steps, name == "bfloat16"),
         )
         for name in ("float32", "bfloat16")
     ]

@@ -1,13 +1,17 @@
-"""The study's network and training step in PyTorch, for `make bench` alone."""
+"""A network of the study's kind and its training step in PyTorch, for `make bench` alone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+
+from xraylib import model
+from xraylib.backend import THREADS, keras
 
 
 def _convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -31,14 +35,25 @@ class Residual(nn.Module):
 
 
 class Network(nn.Module):
-    """As model.build: (batch, 1, size, size) in [0, 255] -> logit (batch, 1)."""
+    """As model.build: (batch, 1, size, size) in [0, 255] -> logit (batch, 1).
 
-    def __init__(self):
+    like: what model.build gave; ValueError where it has come to hold something that is not copied here.
+    """
+
+    def __init__(self, like: keras.Sequential):
         super().__init__()
-        self.stem = _convolution(1, 32, 7, 4)
-        shapes = [(32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+        (stem,) = (layer for layer in like.layers if isinstance(layer, keras.layers.Conv2D))
+        residuals = [layer for layer in like.layers if isinstance(layer, model.Residual)]
+        channels = [stem.filters, *(layer.channels for layer in residuals)]
+        self.stem = _convolution(1, stem.filters, stem.kernel_size[0], stem.strides[0])
+        shapes = zip(channels, channels[1:], (layer.stride for layer in residuals), strict=False)
         self.blocks = nn.Sequential(*(Residual(*shape) for shape in shapes))
-        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(128, 1))
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels[-1], 1))
+        found, wanted = (
+            sum(math.prod(w.shape) for w in weights) for weights in (self.parameters(), like.trainable_weights)
+        )
+        if found != wanted:
+            raise ValueError(f"in PyTorch {found:,} weights; wanted {wanted:,}, those of model.build. Copy its change.")
 
     def forward(self, x):
         """float (batch, 1, size, size) -> float (batch, 1)."""
@@ -46,10 +61,12 @@ class Network(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def training_steps(x: np.ndarray, y: np.ndarray, steps: int, bfloat16: bool) -> Callable[[], None]:
+def training_steps(
+    like: keras.Sequential, x: np.ndarray, y: np.ndarray, steps: int, bfloat16: bool
+) -> Callable[[], None]:
     """A function that makes `steps` AdamW steps on one batch, eager and channels-last; x is (batch, size, size, 1)."""
-    torch.set_num_threads(2)
-    network = Network().to(memory_format=torch.channels_last).train()
+    torch.set_num_threads(THREADS)
+    network = Network(like).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(y)

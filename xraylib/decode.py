@@ -22,7 +22,8 @@ def decode(path: Path, size: int) -> np.ndarray:
     """
     with _opened(path) as image:
         image.draft("L", (2 * size, 2 * size))
-        return shrink(_grey(ImageOps.exif_transpose(image)), size)
+        ImageOps.exif_transpose(image, in_place=True)
+        return shrink(_grey(image), size)
 
 
 def shrink(grey: Image.Image, size: int) -> np.ndarray:
@@ -63,4 +64,4 @@ def _grey(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L")
-    return image.convert("L")
+    return image if image.mode == "L" else image.convert("L")

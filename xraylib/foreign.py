@@ -7,6 +7,7 @@ not change when the networks do.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from xraylib.files import UserError, whole
 
 FILE = "familiar.npz"
 PLACES = 6  # the mean grey level in 6 x 6 places: of 3 to 16 a side, tells the strangers best from tune
+SIDES = (48, 24, PLACES)  # each a whole part of the one before, so that the mean of its means is that of the pixels
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 RIDGE = 0.01  # variance added to each standardised statistic, so that none that hardly varies decides alone
 FAMILIAR = 0.99  # the share of tune films that no warning is wanted for
@@ -46,15 +48,19 @@ def statistics(images: np.ndarray) -> np.ndarray:
     Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
     step between neighbours across and down at three scales, which says how rough the picture is.
     """
-    pixels = images.astype(np.float64)
-    places = [_shrunk(pixels, PLACES).reshape(len(images), -1)]
-    levels = [np.stack([_levels(image) for image in images])]
-    steps = [
-        np.log1p(np.abs(np.diff(scaled, axis=axis)).mean(axis=(1, 2)))[:, None]
-        for scaled in (pixels, _shrunk(pixels, 48), _shrunk(pixels, 24))
-        for axis in (1, 2)
-    ]
-    return np.concatenate(places + levels + steps, axis=1)
+    scales = [images.astype(np.float64)]
+    for side in SIDES:
+        scales.append(_shrunk(scales[-1], side))
+    *stepped, places = scales
+    levels = np.stack([_levels(image) for image in images])
+    steps = np.stack([step for scale in stepped for step in _steps(scale)], axis=1)
+    return np.concatenate([places.reshape(len(images), -1), levels, np.log1p(steps)], axis=1)
+
+
+def _steps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean absolute step between neighbours, down and across: (n, height, width) -> twice (n,)."""
+    down, across = pixels[:, 1:] - pixels[:, :-1], pixels[:, :, 1:] - pixels[:, :, :-1]
+    return np.abs(down, out=down).mean(axis=(1, 2)), np.abs(across, out=across).mean(axis=(1, 2))
 
 
 def _levels(image: np.ndarray) -> np.ndarray:
@@ -67,10 +73,15 @@ def _levels(image: np.ndarray) -> np.ndarray:
 
 def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     """Mean over side x side equal places, parts of pixels counted in part: (n, size, size) -> (n, side, side)."""
-    size = pixels.shape[1]
-    edges, pixel = np.arange(side + 1)[:, None] * size / side, np.arange(size)
-    share = np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * side / size
+    share = _share(pixels.shape[1], side)
     return share @ pixels @ share.T
+
+
+@lru_cache
+def _share(size: int, side: int) -> np.ndarray:
+    """What each of `size` pixels adds to the mean of each of `side` places along an axis: (side, size)."""
+    edges, pixel = np.arange(side + 1)[:, None] * size / side, np.arange(size)
+    return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * side / size
 
 
 def fit(train: np.ndarray, tune: np.ndarray) -> Familiar:
