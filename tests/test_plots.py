@@ -109,7 +109,7 @@ def test_a_figure_is_the_same_bytes_each_time_and_small(predictions, points, tmp
 def test_radiographs_that_compress_badly_are_made_to_fit(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (4, 256, 256), dtype=np.uint8)
     fig, axes = plots.figure(2, 2, width=plots.DOUBLE)
-    plots.radiographs(noise, list("abcd"), axes)
+    plots.radiographs(noise, list("abcd"), axes, "Noise (n = 4)")
     plots.save(fig, tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size <= plots.LIMIT
     with Image.open(tmp_path / "noise.png") as image:
@@ -118,8 +118,10 @@ def test_radiographs_that_compress_badly_are_made_to_fit(tmp_path):
 
 def test_phantoms_are_never_shown_as_patients():
     fig, axes = plots.figure(1, 2)
-    plots.radiographs(np.zeros((2, 8, 8), np.uint8), ["NORMAL", "PNEUMONIA"], axes, "synthetic phantoms")
-    assert fig.get_suptitle() == "synthetic phantoms"
+    plots.radiographs(
+        np.zeros((2, 8, 8), np.uint8), ["NORMAL", "PNEUMONIA"], axes, "Train split (n = 2)", "synthetic phantoms"
+    )
+    assert fig.get_suptitle() == "Train split (n = 2)\nsynthetic phantoms"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -308,6 +310,31 @@ def test_maps_are_laid_over_films_and_lesions_outlined():
     maps[0, 2, 2] = 4
     masks = maps > 0
     _, axes = plots.figure(1, 2)
-    plots.maps_over(images, maps, ["a", "b"], axes, "synthetic phantoms", masks | np.eye(8, dtype=bool))
+    plots.maps_over(
+        images, maps, ["a", "b"], axes, "Test split (n = 2)", "synthetic phantoms", masks | np.eye(8, dtype=bool)
+    )
     assert [len(ax.images) for ax in axes] == [2, 2]
     assert axes[0].images[1].get_array().max() == 1
+
+
+def test_learning_curves_are_a_thin_line_per_seed_and_their_mean():
+    epochs = pd.DataFrame({"network": "xray_cnn", "seed": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "loss": [4.0, 2, 2, 1]})
+    once = pd.DataFrame({"network": "published", "seed": [0], "epoch": [1], "loss": [3.0]})
+    _, axes = plots.figure(1, 2)
+    plots.histories(pd.concat([once, epochs]), axes)
+    drawn = [line.get_ydata().tolist() for line in axes[0].lines]
+    assert drawn == [[3], [4, 2], [2, 1], [3, 1.5]]
+    widths = [line.get_linewidth() for line in axes[0].lines]
+    assert widths[3] > 2 * max(widths[1:3])
+    texts = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert texts == ["published CNN: training", "own CNN: training"]
+
+
+def test_the_val_folder_is_drawn_with_what_was_decided_and_whether_rightly(points):
+    table = pd.DataFrame({"path": ["a", "b"], "label": [0, 1], "split": "val", "network": "xray_cnn", "seed": 0})
+    images = {path: np.zeros((8, 8), np.uint8) for path in "ab"}
+    fig, axes = plots.figure(1, 2)
+    plots.val_grid(table.assign(probability=1.0), images, points, axes)
+    assert "n = 2" in fig.get_suptitle()
+    said = [ax.texts[0].get_text() for ax in axes]
+    assert said == ["own CNN 1.00 PNEUMONIA ✗", "own CNN 1.00 PNEUMONIA"]

@@ -40,7 +40,12 @@ VARIANTS: dict[str, dict] = {
     "label smoothing": {"label_smoothing": 0.0},
     "views at prediction": {"without": ("views",)},
 }
-JUDGES = {"tune": "tune", "series": "series not seen", "exchanged": "it, styles exchanged", "spoilt": "tune, spoilt"}
+JUDGES = {
+    "tune": "tune",
+    "series": "series not seen",
+    "exchanged": "series not seen,\nstyles exchanged",
+    "spoilt": "tune, spoilt",
+}
 COARSEST = 8  # waves from side to side: what is coarser is the chest itself, and stays
 RANKS = (np.arange(256) + 0.5) / 256  # the share of a film's pixels that are darker
 

@@ -172,8 +172,11 @@ def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     return _title(ax, "Size of the files", index, kind)
 
 
-def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind: str = ""):
-    """Grey images, (h, w) or (h, w, 1) in [0, 255], one per Axes; Axes left over are emptied."""
+def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, what: str, kind: str = ""):
+    """Grey images, (h, w) or (h, w, 1) in [0, 255], one per Axes; Axes left over are emptied.
+
+    what: stands above them all: of which split they are, and how many.
+    """
     axes = np.atleast_1d(axes)
     if len(images) == 0 or len(images) != len(titles) or len(images) > axes.size:
         raise ValueError(f"radiographs: {len(images)} images, {len(titles)} titles, {axes.size} Axes; wanted a match.")
@@ -182,7 +185,7 @@ def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, kind:
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
         ax.imshow(np.asarray(image).reshape(image.shape[:2]), cmap="gray", interpolation="nearest", vmin=0, vmax=255)
         ax.set_title(title, fontsize=7)
-    _phantoms(axes.flat[0].figure, kind)
+    axes.flat[0].figure.suptitle(_with_kind(what, kind), fontsize=8)
     return axes
 
 
@@ -190,14 +193,14 @@ def batch(images: np.ndarray, labels, axes, kind: str = ""):
     """A batch as the network sees it: float32 or uint8 (n, h, w, 1), as many as there are Axes, with class, range."""
     n = min(len(images), np.size(axes))
     titles = [f"{CLASSES[int(y)][0]}, {x.min():.0f} to {x.max():.0f}" for x, y in zip(images[:n], labels, strict=False)]
-    return radiographs(images[:n], titles, axes, kind)
+    return radiographs(images[:n], titles, axes, f"Train split, as a batch shows it (n = {n})", kind)
 
 
 # --- training (notebook 02) ---
 
 
 def histories(history: pd.DataFrame, axes, kind: str = "", index: pd.DataFrame | None = None):
-    """Learning curves over epochs, a line per seed: loss on axes[0], accuracy and AUROC on axes[1].
+    """Learning curves over epochs, a thin line per seed, thick their mean: loss on axes[0], accuracy, AUROC on axes[1].
 
     The published CNN has one epoch, so a marker; its val_ figures are of augmented training images. index: adds n.
     """
@@ -214,18 +217,20 @@ def histories(history: pd.DataFrame, axes, kind: str = "", index: pd.DataFrame |
         (axes[0], "loss (log scale)", ("loss", "tune_loss", "val_loss")),
         (axes[1], "accuracy, AUROC", ("accuracy", "tune_auroc", "val_accuracy")),
     ):
-        for (network, _), part in history.groupby(["network", "seed"], sort=False):
+        for network, part in history.groupby("network", sort=False):
             colour, _, _, name = NETWORKS[network]
             for column in columns:
                 if column not in part or part[column].isna().all():
                     continue
                 dash, marker, filled, what = marks[column]
-                alone = len(part) == 1
-                ax.plot(
-                    part.epoch, part[column], dash, color=colour, label=f"{name}: {what}",
-                    linewidth=0.9, marker=marker if alone else "", markersize=4, mfc=colour if filled else "white",
-                )  # fmt: skip
-        ax.set_xlabel("epoch")
+                seeds, label = part.pivot_table(values=column, index="epoch", columns="seed"), f"{name}: {what}"
+                if len(seeds) == 1:
+                    look = {"markersize": 4, "mfc": colour if filled else "white"}
+                    ax.plot(seeds.index, seeds, marker, color=colour, label=label, **look)
+                else:
+                    ax.plot(seeds.index, seeds, dash, color=colour, linewidth=0.5, alpha=0.4)
+                    ax.plot(seeds.index, seeds.mean(axis=1), dash, color=colour, linewidth=1.4, label=label)
+        ax.set_xlabel("epoch (thick: mean over seeds; thin: each)")
         ax.set_ylabel(quantity)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(axis="y")
@@ -736,9 +741,11 @@ def _tile(ax: Axes, image: np.ndarray, title: str, colours: str, bound: float | 
     ax.set_axis_off()
 
 
-def maps_over(images: np.ndarray, maps: np.ndarray, titles: Sequence[str], axes, kind: str = "", masks=None) -> None:
+def maps_over(
+    images: np.ndarray, maps: np.ndarray, titles: Sequence[str], axes, what: str, kind: str = "", masks=None
+) -> None:
     """Radiographs with their maps laid over, and lesions outlined where masks (bool, n, size, size) are known."""
-    radiographs(images, titles, axes, kind)
+    radiographs(images, titles, axes, what, kind)
     for i, (ax, one) in enumerate(zip(np.ravel(axes), maps, strict=False)):
         ax.imshow(one / max(one.max(), 1e-9), cmap="magma", alpha=0.45, vmin=0, vmax=1)
         if masks is not None:
@@ -809,7 +816,8 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
     _some(table, "val_grid", "predictions of the val folder")
     axes = np.atleast_1d(axes)
     rows = table.drop_duplicates("path").sort_values(["label", "path"])
-    radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, kind)
+    what = f"Val split (n = {len(rows)}), one seed of each network; ✗: wrong"
+    radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, what, kind)
     axes.flat[0].figure.get_layout_engine().set(hspace=0.2, rect=(0, 0.03, 1, 0.97))  # room for the lines below
     for ax, row in zip(axes.flat, rows.itertuples(), strict=False):
         ax.set_title(CLASSES[row.label][0], fontsize=7, pad=2)
@@ -821,7 +829,7 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
             decision = int(probability >= points[network, seed].threshold)
             wrong = decision != row.label
             text = f"{NETWORKS[network][3]} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
-            style = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": BLACK}
+            style = {"color": VERMILLION if wrong else BLACK}
             below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 6.2}
             label = ax.text(0.5, -0.03 - 0.095 * line, text, **below, **style)
             label.set_in_layout(False)  # wider than its image, it would squeeze all of them
@@ -885,8 +893,3 @@ def _set_title(ax: Axes, what: str, n_images: int, n_patients: int, kind: str) -
 
 def _with_kind(text: str, kind: str) -> str:
     return f"{text}\n{kind}" if "phantom" in kind else text
-
-
-def _phantoms(fig: Figure, kind: str) -> None:
-    if "phantom" in kind:
-        fig.suptitle(kind, fontsize=8)
