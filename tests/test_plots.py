@@ -337,4 +337,4 @@ def test_the_val_folder_is_drawn_with_what_was_decided_and_whether_rightly(point
     plots.val_grid(table.assign(probability=1.0), images, points, axes)
     assert "n = 2" in fig.get_suptitle()
     said = [ax.texts[0].get_text() for ax in axes]
-    assert said == ["own CNN 1.00 PNEUMONIA ✗", "own CNN 1.00 PNEUMONIA"]
+    assert said == ["own 1.00 PNEUMONIA ✗", "own 1.00 PNEUMONIA"]

@@ -816,7 +816,7 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
     _some(table, "val_grid", "predictions of the val folder")
     axes = np.atleast_1d(axes)
     rows = table.drop_duplicates("path").sort_values(["label", "path"])
-    what = f"Val split (n = {len(rows)}), one seed of each network; ✗: wrong"
+    what = f"Val split (n = {len(rows)}), one seed of each CNN; ✗: wrong"
     radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, what, kind)
     axes.flat[0].figure.get_layout_engine().set(hspace=0.2, rect=(0, 0.03, 1, 0.97))  # room for the lines below
     for ax, row in zip(axes.flat, rows.itertuples(), strict=False):
@@ -828,8 +828,9 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
             probability = part.probability.iloc[0]
             decision = int(probability >= points[network, seed].threshold)
             wrong = decision != row.label
-            text = f"{NETWORKS[network][3]} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
-            style = {"color": VERMILLION if wrong else BLACK}
+            name = NETWORKS[network][3].removesuffix(" CNN")  # else it is wider than its film
+            text = f"{name} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
+            style = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": BLACK}
             below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 6.2}
             label = ax.text(0.5, -0.03 - 0.095 * line, text, **below, **style)
             label.set_in_layout(False)  # wider than its image, it would squeeze all of them
