@@ -140,21 +140,18 @@ def predict_films(paths: list[str], published: Published) -> Iterator[dict]:
 
 
 def _rows(paths: list[str], published: Published, network: Callable[[np.ndarray], np.ndarray]) -> list[dict]:
-    rows = [{**dict.fromkeys(COLUMNS, ""), "path": path} for path in paths]
-    images, read = [], []
+    """A row per file; what can be read of them is predicted at once."""
+    rows: list[dict] = [{**dict.fromkeys(COLUMNS, ""), "path": path} for path in paths]
+    read = []
     for row, path in zip(rows, paths, strict=True):
         try:
-            image, oddities = _read(Path(path), published.image_size)
+            read.append((row, *_read(Path(path), published.image_size)))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             row["problem"] = f"{type(error).__name__}: {error}".replace(path, Path(path).name)
-        else:
-            images.append(image)
-            read.append((row, oddities))
-    if images:
-        films = np.stack(images)
-        for (row, oddities), each, strange in zip(
-            read, network(films), published.familiar.foreignness(films).tolist(), strict=True
-        ):
+    if read:
+        films = np.stack([film for _, film, _ in read])
+        told = zip(read, network(films), published.familiar.foreignness(films).tolist(), strict=True)
+        for (row, _, oddities), each, strange in told:
             row |= _told(each, strange, oddities, published)
     return rows
 
