@@ -70,6 +70,8 @@ def test_the_published_networks_are_loaded_without_what_is_slow_to_start(world, 
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+    said = ran.stderr.splitlines()
+    assert all(line.startswith("warning: ") for line in said), said  # no library announces itself
     assert "1 films" in ran.stdout and ran.stdout.endswith("[]\n")
     found = pd.read_csv(tmp_path / "table.csv")
     assert found.path.tolist() == [str(film)]

@@ -50,6 +50,7 @@ class Published:
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(self.file), num_threads=1)
+        interpreter.allocate_tensors()  # announces itself, the first time in a process
         given, logits = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
 
         def predict(images: np.ndarray) -> np.ndarray:
@@ -133,7 +134,7 @@ def predict_films(paths: list[str], published: Published) -> Iterator[dict]:
         return [row | {"threshold": threshold} for row in _rows(some, published, per_thread.network)]
 
     with quiet():
-        first = iter([published.network()])  # the first of a process announces itself
+        first = iter([published.network()])
     parts = [paths[i : i + TOGETHER] for i in range(0, len(paths), TOGETHER)]
     for some in in_order(rows, parts, min(CORES, MOST_THREADS), films=len):
         yield from some
