@@ -23,7 +23,7 @@ from PIL import Image
 from xraylib import backend, foreign, images, metrics, model, pipeline, portable, predict, train
 from xraylib.backend import keras, tf
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.files import UserError, write_json
+from xraylib.files import UserError, quiet, write_json
 from xraylib.index import find_root, list_images
 from xraylib.parallel import CORES, in_order
 
@@ -133,7 +133,8 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
         file = Path(name) / "networks.tflite"
         file.write_bytes(portable.export(networks, config.image_size))
         published = predict.Published(file, config.image_size, 0.5, 1.0, 0.0, foreign.fit(many, many))
-        alone = [published.network() for _ in range(CORES)]  # one for each thread
+        with quiet():
+            alone = [published.network() for _ in range(CORES)]  # one for each thread
 
         def by_threads(images):
             parts = np.array_split(images, len(alone))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -46,8 +47,8 @@ class Network(nn.Module):
         residuals = [layer for layer in like.layers if isinstance(layer, model.Residual)]
         channels = [stem.filters, *(layer.channels for layer in residuals)]
         self.stem = _convolution(1, stem.filters, stem.kernel_size[0], stem.strides[0])
-        shapes = zip(channels, channels[1:], (layer.stride for layer in residuals), strict=False)
-        self.blocks = nn.Sequential(*(Residual(*shape) for shape in shapes))
+        steps = zip(pairwise(channels), residuals, strict=True)
+        self.blocks = nn.Sequential(*(Residual(*ends, layer.stride) for ends, layer in steps))
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels[-1], 1))
         found, wanted = (
             sum(math.prod(w.shape) for w in weights) for weights in (self.parameters(), like.trainable_weights)

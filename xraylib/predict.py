@@ -28,9 +28,7 @@ from xraylib.parallel import CORES, in_order
 MODELS = REPOSITORY / "models"
 SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
 MOST_THREADS = 16  # each keeps an interpreter of its own, 32 MB with the three networks
-TOGETHER = (
-    4  # films that a thread predicts at once: more are hardly faster, and the last ones would wait for each other
-)
+TOGETHER = 4  # films that a thread predicts at once: more are hardly faster, and the last would wait for each other
 COLUMNS = ("path", "probability", "decision", "threshold", "seed_spread", "foreignness", "warning", "problem")
 
 
