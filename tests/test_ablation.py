@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from xraylib import ablation, pipeline, plots
+from xraylib.config import Config
 from xraylib.files import UserError
 
 
@@ -89,10 +90,15 @@ def test_without_a_gap_nothing_changes():
     np.testing.assert_array_equal(ablation.exchange_greys(images, labels, np.zeros(256)), images)
 
 
-def test_every_variant_leaves_out_what_there_is():
+def test_every_variant_but_the_first_changes_the_recipe(config):
     known = {*pipeline.INGREDIENTS, "views"}
     left_out = [changes.get("without", ()) for changes in ablation.VARIANTS.values()]
     assert set().union(*left_out) == known  # each ingredient is questioned
+    sizes = {"image_size": Config.image_size, "input_size": Config.input_size, "epochs": ablation.EPOCHS}
+    whole = dataclasses.replace(config, **sizes)
+    others = [dataclasses.replace(whole, **changes) for changes in ablation.VARIANTS.values()]
+    assert [other == whole for other in others] == [True] + [False] * (len(others) - 1)
+    assert max(other.input_size for other in others) <= whole.image_size  # no variant sees pixels that are not there
 
 
 def test_every_variant_is_trained_judged_and_drawn_and_kept(world, config, tmp_path, monkeypatch):

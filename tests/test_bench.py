@@ -5,10 +5,10 @@ import json
 import shutil
 import time
 
-import pandas as pd
+import numpy as np
 import pytest
 
-from xraylib import bench
+from xraylib import bench, metrics, train
 from xraylib.files import UserError
 
 
@@ -48,29 +48,37 @@ def test_both_ways_of_starting_predict_one_film(world, monkeypatch):
     assert row["ours"] > 0 and row["other"] > 0
 
 
-def test_time_to_the_published_auroc_is_the_share_of_epochs_until_it_is_reached(config):
-    config.results.mkdir()
-    epochs = pd.DataFrame(
-        {"network": "xray_cnn", "seed": 0, "epoch": [1, 2, 3, 4], "tune_auroc": [0.6, 0.9, 0.95, 0.99]}
-    )
-    epochs.to_csv(config.results / "history.csv", index=False)
-    tune = {
-        "network": "published",
-        "seed": 0,
-        "split": "tune",
-        "label": [0, 0, 1, 1],
-        "probability": [0.1, 0.6, 0.5, 0.9],
-    }
-    pd.DataFrame(tune).to_csv(config.results / "predictions.csv", index=False)  # three of four pairs rightly ordered
-    timing = {"seconds": {"published": {"0": 30.0}, "xray_cnn": {"0": 40.0}}}
-    (config.results / "timing.json").write_text(json.dumps(timing))
-    (row,) = bench.bench_training(config)
-    assert (row["ours"], row["other"], row["ratio"]) == (20, 30, 1.5)
-    assert "0.750" in row["name"]
+def test_a_training_is_timed_until_tune_is_told_apart_so_well(world, config, monkeypatch):
+    _, index, images = world
+    monkeypatch.setattr(bench, "ASKED", 2)
+    asked = []
+    ranking = metrics.ranking
+    monkeypatch.setattr(metrics, "ranking", lambda *part: asked.append(len(part[0])) or ranking(*part))
+    assert 0 < bench.seconds_to(0.0, 0, index, images, config) < np.inf
+    assert asked == [16]  # the first look is enough, and only tune's images are looked at
+    assert bench.seconds_to(1.1, 0, index, images, config) == np.inf
+    assert len(asked) == 1 + 3 * 3  # six batches of eight an epoch
 
 
-def test_without_a_run_there_is_no_time_to_compare(config):
+def test_looking_at_tune_is_not_counted(world, config, monkeypatch):
+    _, index, images = world
+    monkeypatch.setattr(bench, "ASKED", 6)
+    monkeypatch.setattr(train, "predict", lambda *_: time.sleep(10) or np.zeros(16))  # slower than all the training
+    assert bench.seconds_to(0.0, 0, index, images, config) < 10
+
+
+def test_both_trainings_are_timed_where_the_images_are_indexed(world, config, monkeypatch, capsys):
     assert bench.bench_training(config) == []
+    assert "index.csv: not there" in capsys.readouterr().out
+    config.results.mkdir()
+    index = world[1].assign(patient_number="", width=32, height=32)
+    index.to_csv(config.results / "index.csv", index=False)
+    monkeypatch.setattr(bench, "ASKED", 1)
+    (row,) = bench.bench_training(config)
+    assert row["other"] > 0 and row["ratio"] == pytest.approx(row["other"] / row["ours"])
+    assert "seed 0: AUROC " in capsys.readouterr().out
+    assert bench.bench_training(dataclasses.replace(config, data=world[0] / "test")) == []
+    assert "jpeg is not there" in capsys.readouterr().out
 
 
 def test_a_folder_with_train_alone_is_enough(world, tmp_path):

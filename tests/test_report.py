@@ -120,18 +120,18 @@ def test_the_claims_words_follow_from_the_interval(interval, words, tmp_path, mo
 def test_what_an_ingredient_is_worth_is_named_where_it_exceeds_the_spread(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     rows = [
-        {"left_out": name, "seed": seed, "judge": judge, "images": 9, "auroc": auroc + seed / 1000}
+        {"variant": name, "seed": seed, "judge": judge, "images": 9, "auroc": auroc + seed / 1000}
         for name, by_judge in (
             ("the whole recipe", (0.95, 0.9, 0.8)),
-            ("noise", (0.951, 0.904, 0.8)),
-            ("frame", (0.9, 0.8, 0.801)),
-            ("gamma", (0.94, 0.9, 0.799)),
+            ("without noise", (0.951, 0.904, 0.8)),
+            ("without frame", (0.9, 0.8, 0.801)),
+            ("without gamma", (0.94, 0.9, 0.799)),
         )
         for judge, auroc in zip(("spoilt", "series", "exchanged"), by_judge, strict=True)
         for seed in (0, 1, 2)  # SD .001
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "ablation.csv", index=False)
-    said = report._left_out()
+    said = report._variants()
     assert "otherwise: -0.050 without frame, -0.010 without gamma;" in said
     assert "not seen: -0.100 without frame, +0.004 without noise;" in said
     assert "exchanged: none ([figure]" in said

@@ -6,7 +6,6 @@ Each pair is timed alternately, three times each, and the best of each counts: a
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,17 +18,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from sklearn.utils.class_weight import compute_class_weight
 
-from xraylib import backend, foreign, images, metrics, model, pipeline, portable, predict, train
+from xraylib import backend, foreign, images, metrics, model, pipeline, portable, predict, published, train
 from xraylib.backend import keras, tf
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.files import UserError, quiet, write_json
-from xraylib.index import find_root, list_images
+from xraylib.files import UserError, quiet, say, write_json
+from xraylib.index import find_root, list_images, load_index
 from xraylib.parallel import CORES, in_order
 
 ROUNDS = 3
 FILMS = 600  # files that the input pipelines read and decode
 MANY = 1000  # images to predict at once
+ASKED = 10  # batches from one look at tune's AUROC to the next
 
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
@@ -126,15 +127,16 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
 
     The names say how large the portable copy is. Weights are random: the time does not depend on them.
     """
+    backend.start(0)  # published networks are float32, whatever was trained before
     networks = [model.build(config) for _ in config.seeds]
     many = np.random.default_rng(0).integers(0, 256, (MANY, config.image_size, config.image_size), np.uint8)
     paths = [str(file) for file in files]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(CORES) as pool:
         file = Path(name) / "networks.tflite"
         file.write_bytes(portable.export(networks, config.image_size))
-        published = predict.Published(file, config.image_size, 0.5, 1.0, 0.0, foreign.fit(many, many))
+        portable_copy = predict.Published(file, config.image_size, 0.5, 1.0, 0.0, foreign.fit(many, many))
         with quiet():
-            alone = [published.network() for _ in range(CORES)]  # one for each thread
+            alone = [portable_copy.network() for _ in range(CORES)]  # one for each thread
 
         def by_threads(images):
             parts = np.array_split(images, len(alone))
@@ -160,7 +162,7 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
                 "predicting films from files, against plain Pillow that only decodes them, on all cores",
                 "images/s",
                 len(paths),
-                lambda: deque(predict.predict_films(paths, published), maxlen=0),
+                lambda: deque(predict.predict_films(paths, portable_copy), maxlen=0),
                 lambda: deque(in_order(lambda path: plain_pillow(path, config.image_size), paths, CORES), maxlen=0),
             ),
         ]
@@ -212,23 +214,61 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     ]
 
 
+def seconds_to(wanted: float, seed: int, index: pd.DataFrame, decoded: np.ndarray, config: Config) -> float:
+    """Seconds that the study's CNN trains, from nothing, until its AUROC on tune is `wanted`; inf: it never is.
+
+    Asked every ASKED batches, with one view, as for its learning curve; what the asking takes is not counted.
+    """
+    rows, tune = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
+    labels = index.label.to_numpy()
+    asking = 0.0
+
+    def ask(batch: int, logs=None) -> None:
+        nonlocal asking
+        if (batch + 1) % ASKED == 0:
+            began = time.perf_counter()
+            probability = train.predict(network, decoded, tune, pipeline.VIEWS[:1])
+            network.stop_training = metrics.ranking(labels[tune], probability)["auroc"] >= wanted
+            asking += time.perf_counter() - began
+
+    started = time.perf_counter()
+    backend.start(seed, backend.precision())
+    network = train.compiled(index, config)
+    weights = dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels[rows])))
+    asked = keras.callbacks.LambdaCallback(on_train_batch_end=ask)
+    for epoch in range(1, config.epochs + 1):
+        batches = pipeline.batches(decoded, rows, labels, config, seed, epoch)
+        network.fit(batches, class_weight=weights, shuffle=False, verbose=0, callbacks=[asked])
+        if network.stop_training:
+            return time.perf_counter() - started - asking
+    return np.inf
+
+
 def bench_training(config: Config) -> list[dict]:
-    """Seconds to the tune AUROC of the published experiment, from the last run's tables; nothing if there was none."""
-    needed = [config.results / name for name in ("history.csv", "predictions.csv", "timing.json")]
-    if not all(path.exists() for path in needed):
+    """Seconds of both trainings, start included, until AUROC on tune is what the published experiment ends with.
+
+    Means over seeds. Nothing, and a line that says so, where notebook 01 has not indexed these images.
+    """
+    try:
+        index = load_index(config)
+        if missing := [path for path in index.path if not (config.data / path).exists()]:
+            raise UserError(f"{config.data}: {missing[0]} is not there. Run notebook 01_explore, or: make reproduce")
+        decoded, tune = images.load_images(config, index), index[index.split == "tune"]
+    except UserError as error:
+        say(f"trainings are not timed: {error}")
         return []
-    history, predictions = (pd.read_csv(path) for path in needed[:2])
-    seconds = json.loads(needed[2].read_text())["seconds"]
-    tune = predictions[(predictions.split == "tune") & (predictions.network == metrics.PUBLISHED)]
-    reached = np.mean([metrics.ranking(p.label, p.probability)["auroc"] for _, p in tune.groupby("seed")])
-    own = history[history.network == metrics.OWN]
-    times = []
-    for seed, curve in own.groupby("seed"):
-        first = curve.epoch[curve.tune_auroc >= reached].min()
-        times.append(seconds[metrics.OWN][str(seed)] * first / curve.epoch.max())
-    ours, other = np.mean(times), np.mean(list(seconds[metrics.PUBLISHED].values()))
-    name = f"training to tune AUROC {reached:.3f}, against the published experiment"
-    return [{"name": name, "ours": ours, "other": other, "unit": "s", "ratio": other / ours}]
+    ours, other, reached = [], [], []
+    for seed in config.seeds:
+        say(f"seed {seed}: both trainings")
+        started = time.perf_counter()
+        backend.start(seed)
+        network, _ = published.train(index, config, seed, say)
+        other.append(time.perf_counter() - started)
+        reached.append(metrics.ranking(tune.label, published.predict(network, tune, config))["auroc"])
+        ours.append(seconds_to(reached[-1], seed, index, decoded, config))
+        say(f"seed {seed}: AUROC {reached[-1]:.3f} on tune after {ours[-1]:.1f} s, published {other[-1]:.1f} s")
+    row = {"ours": np.mean(ours), "other": np.mean(other), "unit": "s", "ratio": np.mean(other) / np.mean(ours)}
+    return [{"name": f"training to tune AUROC {np.mean(reached):.3f}, against the published experiment", **row}]
 
 
 def main() -> int:

@@ -496,24 +496,24 @@ def forest(table: pd.DataFrame, ax: Axes, title: str, kind: str = "") -> Axes:
 def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str], whole: str, kind: str = "") -> None:
     """A panel per judge (name -> title): AUROC of each variant, a dot a seed and a bar at their mean.
 
-    table: ablation.run; the dotted line is the mean of the variant `whole`, from which nothing is left out.
+    table: ablation.run; the dotted line is the mean of the variant `whole`, in which nothing is changed.
     """
     _some(table, "ablation", "ablation.run")
-    variants = list(dict.fromkeys(table.left_out))
+    variants = list(dict.fromkeys(table.variant))
     for ax, (judge, title) in zip(axes, judges.items(), strict=True):
         of_judge = table[table.judge == judge]
         for y, variant in enumerate(variants):
-            auroc = of_judge.auroc[of_judge.left_out == variant]
+            auroc = of_judge.auroc[of_judge.variant == variant]
             ax.plot(auroc, [y] * len(auroc), "o", color=BLUE, markersize=3.5, alpha=0.7)
             ax.plot(auroc.mean(), y, "|", color=BLACK, markersize=10, markeredgewidth=1.5)
-        ax.axvline(of_judge.auroc[of_judge.left_out == whole].mean(), color=GREY, linestyle=":")
-        ax.set_yticks(range(len(variants)), [v if v == whole else f"without {v}" for v in variants])
+        ax.axvline(of_judge.auroc[of_judge.variant == whole].mean(), color=GREY, linestyle=":")
+        ax.set_yticks(range(len(variants)), variants)
         ax.set_ylim(len(variants) - 0.5, -0.5)
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
         ax.grid(axis="x")
         ax.set_title(f"{title}\n(n = {of_judge.images.iloc[0]:,})")
     axes[0].figure.supxlabel("AUROC (dot: a seed; bar: their mean; dotted: the whole recipe)", fontsize=7.5)
-    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn", kind), fontsize=8)
+    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn, and what the recipe forgoes", kind), fontsize=8)
 
 
 def growth(table: pd.DataFrame, axes: Sequence[Axes]) -> None:

@@ -103,7 +103,7 @@ def online() -> str:
 
 def findings() -> str:
     """What came out, as a list whose words follow from the figures."""
-    return "\n".join(f"- {text}" for text in (_carried_over(), _framing(), _left_out(), _against_field(), _grown()))
+    return "\n".join(f"- {text}" for text in (_carried_over(), _framing(), _variants(), _against_field(), _grown()))
 
 
 def _carried_over() -> str:
@@ -128,9 +128,9 @@ def _framing() -> str:
     )
 
 
-def _left_out() -> str:
+def _variants() -> str:
     table = pd.read_csv(RESULTS / "ablation.csv")
-    whole = table.left_out.iloc[0]  # the recipe from which nothing is left out comes first
+    whole = table.variant.iloc[0]  # the recipe in which nothing is changed comes first
     said = []
     judges = {
         "spoilt": "tune films cut, shifted or exposed otherwise",
@@ -138,13 +138,14 @@ def _left_out() -> str:
         "exchanged": "the same with the classes' details and grey levels exchanged",
     }
     for judge, films in judges.items():
-        seeds = table[table.judge == judge].groupby("left_out").auroc
+        seeds = table[table.judge == judge].groupby("variant").auroc
         change, sd = seeds.mean().drop(whole) - seeds.mean()[whole], seeds.std()[whole]
-        told = [f"{auroc:+.3f} without {name}" for name, auroc in change.sort_values().items() if abs(auroc) > 2 * sd]
+        told = [f"{auroc:+.3f} {name}" for name, auroc in change.sort_values().items() if abs(auroc) > 2 * sd]
         said.append(f"on {films}: {', '.join(told) or 'none'}")
     return (
-        f"Ingredients of the recipe left out in turn ({table.seed.nunique()} seeds each, judged on the train folder's "
-        f"children): what that does to AUROC, where it is more than twice its SD over seeds; {'; '.join(said)} "
+        f"Ingredients of the recipe left out in turn, and more pixels and epochs ({table.seed.nunique()} seeds each, "
+        "judged on the train folder's children): what that does to AUROC, where it is more than twice its SD over "
+        f"seeds; {'; '.join(said)} "
         "([figure](Plot/ablation.png))."
     )
 
