@@ -78,28 +78,28 @@ def test_only_the_rows_asked_for_are_drawn_also_from_a_file(labelled, config, tm
     np.testing.assert_array_equal(x, alone)
 
 
-def test_a_view_turns_and_scales_about_the_middle():
+def test_a_warp_turns_and_scales_about_the_middle():
     spot = np.zeros((1, 33, 33, 1), np.float32)
     spot[0, 16, 26] = 100  # ten pixels right of the middle
-    for degrees, scale, row, column in ((0, 1, 16, 26), (90, 1, 6, 16), (0, 2, 16, 21)):
-        seen = pipeline.view(tf.constant(spot), 33, degrees, scale).numpy()[0, :, :, 0]
+    for degrees, frame, row, column in ((0, 1, 16, 26), (90, 1, 6, 16), (0, 2, 16, 21)):
+        angle = degrees * np.pi / 180
+        seen = pipeline._warp(tf.constant(spot), 33, angle, frame, frame, 1.0, 0.0, 0.0).numpy()[0, :, :, 0]
         assert seen[row, column] == pytest.approx(100, abs=1)
         assert seen.argmax() == row * 33 + column
 
 
-def test_the_views_leave_a_film_recognisable_and_are_all_different():
-    y, x = np.mgrid[:64, :64]
-    film = ((60 + x + 90 * ((x - 32) ** 2 + (y - 30) ** 2 < 200))[None, :, :, None]).astype(np.float32)
-    seen = [pipeline.view(tf.constant(film), 64, *v).numpy()[0, 8:-8, 8:-8, 0] for v in pipeline.VIEWS]
-    for i, one in enumerate(seen):
-        assert np.corrcoef(one.ravel(), film[0, 8:-8, 8:-8, 0].ravel())[0, 1] > 0.8
-        assert all(np.abs(one - other).mean() > 0.5 for other in seen[:i])
+def test_a_prediction_sees_a_film_a_little_tighter_about_its_middle():
+    ramp = np.broadcast_to(np.arange(101, dtype=np.float32)[None, None, :, None], (1, 101, 101, 1))
+    seen = pipeline.view(tf.constant(ramp), 101).numpy()[0, :, :, 0]
+    np.testing.assert_allclose(seen, np.broadcast_to(50 + pipeline.FRAME * np.arange(-50, 51), (101, 101)), atol=1e-3)
+    low, high = np.exp(pipeline.AMOUNTS["frame"])
+    assert low < pipeline.FRAME < high  # as training framed them
 
 
 def test_a_view_of_fewer_pixels_shows_the_whole_film():
     # corners of 2 x 2 blocks: bilinear sampling in the middle of each block gives its mean
     film = np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1)
-    seen = pipeline.view(tf.constant(film), 4, 0, 1).numpy()[0, :, :, 0]
+    seen = pipeline.view(tf.constant(film), 4, frame=1).numpy()[0, :, :, 0]
     np.testing.assert_allclose(seen, film.reshape(4, 2, 4, 2).mean(axis=(1, 3)), rtol=1e-6)
 
 

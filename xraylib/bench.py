@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from sklearn.utils.class_weight import compute_class_weight
 
 from xraylib import backend, foreign, images, metrics, model, pipeline, portable, predict, published, train
 from xraylib.backend import keras, tf
@@ -123,7 +122,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 
 
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
-    """The portable copy of all seeds' networks, all views: against Keras for 1 image and MANY, and against decoding.
+    """The portable copy of all seeds' networks: against Keras for 1 image and MANY, and against decoding.
 
     The names say how large the portable copy is. Weights are random: the time does not depend on them.
     """
@@ -217,7 +216,7 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
 def seconds_to(wanted: float, seed: int, index: pd.DataFrame, decoded: np.ndarray, config: Config) -> float:
     """Seconds that the study's CNN trains, from nothing, until its AUROC on tune is `wanted`; inf: it never is.
 
-    Asked every ASKED batches, with one view, as for its learning curve; what the asking takes is not counted.
+    Asked every ASKED batches; what the asking takes is not counted.
     """
     rows, tune = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
@@ -227,14 +226,14 @@ def seconds_to(wanted: float, seed: int, index: pd.DataFrame, decoded: np.ndarra
         nonlocal asking
         if (batch + 1) % ASKED == 0:
             began = time.perf_counter()
-            probability = train.predict(network, decoded, tune, pipeline.VIEWS[:1])
+            probability = train.predict(network, decoded, tune)
             network.stop_training = metrics.ranking(labels[tune], probability)["auroc"] >= wanted
             asking += time.perf_counter() - began
 
     started = time.perf_counter()
     backend.start(seed, backend.precision())
     network = train.compiled(index, config)
-    weights = dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels[rows])))
+    weights = train.class_weights(labels[rows])
     asked = keras.callbacks.LambdaCallback(on_train_batch_end=ask)
     for epoch in range(1, config.epochs + 1):
         batches = pipeline.batches(decoded, rows, labels, config, seed, epoch)

@@ -58,7 +58,7 @@ def as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """Decoded images, uint8 (n, size, size), as the network wants them: its size, channels and range."""
     _, size, _, channels = network.input_shape
     if channels == 1:
-        return pipeline.view(tf.cast(images[..., None], tf.float32), size, 0, 1).numpy()
+        return pipeline.view(tf.cast(images[..., None], tf.float32), size, frame=1).numpy()
     return published.as_input(images)
 
 

@@ -513,7 +513,7 @@ def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str
         ax.grid(axis="x")
         ax.set_title(f"{title}\n(n = {of_judge.images.iloc[0]:,})")
     axes[0].figure.supxlabel("AUROC (dot: a seed; bar: their mean; dotted: the whole recipe)", fontsize=7.5)
-    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn, and what the recipe forgoes", kind), fontsize=8)
+    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn, and fewer pixels", kind), fontsize=8)
 
 
 def growth(table: pd.DataFrame, axes: Sequence[Axes]) -> None:

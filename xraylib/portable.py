@@ -1,4 +1,4 @@
-"""The study's networks as one file that runs without TensorFlow: all seeds, all views, float32, TFLite (LiteRT)."""
+"""The study's networks as one file that runs without TensorFlow: all seeds, float32, TFLite (LiteRT)."""
 
 from __future__ import annotations
 
@@ -22,29 +22,28 @@ def write(config: Config) -> Path:
     return config.portable_file
 
 
-def export(networks: Sequence[keras.Sequential], side: int, views=pipeline.VIEWS) -> bytes:
-    """TFLite bytes: "images" uint8 (n, side, side) -> "logits" float32 (n, networks), the mean over `views` of each.
+def export(networks: Sequence[keras.Sequential], side: int) -> bytes:
+    """TFLite bytes: "images" uint8 (n, side, side) -> "logits" float32 (n, networks), one of each network.
 
-    Any float32 Sequential of layers that TensorFlow can trace will do. The views' warps become fixed indices and
+    Any float32 Sequential of layers that TensorFlow can trace will do. The view's warp becomes fixed indices and
     weights, which every runtime can read; they are found by asking pipeline.view, so that they are its own whatever it
     does.
     """
     size = networks[0].input_shape[1]
-    sources, weights = (np.stack(parts) for parts in zip(*(taps(side, size, view) for view in views), strict=True))
+    sources, weights = taps(side, size)
 
     def logits(images):
         flat = tf.cast(tf.reshape(images, (-1, side * side)), tf.float32)
-        seen = tf.reduce_sum(tf.gather(flat, sources, axis=1) * weights, axis=2)
+        seen = tf.reduce_sum(tf.gather(flat, sources, axis=1) * weights, axis=1)
         seen = tf.reshape(seen, (-1, size, size, 1))
-        each = [tf.reduce_mean(tf.reshape(network(seen), (-1, len(views))), axis=1) for network in networks]
-        return {"logits": tf.stack(each, axis=1)}
+        return {"logits": tf.concat([network(seen) for network in networks], axis=1)}
 
     traced = tf.function(logits, input_signature=[tf.TensorSpec((None, side, side), tf.uint8, name="images")])
     with quiet():
         return tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced).convert()
 
 
-def taps(side: int, size: int, view: tuple) -> tuple[np.ndarray, np.ndarray]:
+def taps(side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Where a view's pixels come from: int32 indices and float32 weights (4, size * size) of images of side * side.
 
     A bilinear warp draws each pixel from a square of 2 x 2, in which even and odd rows and columns meet once each. So
@@ -54,17 +53,17 @@ def taps(side: int, size: int, view: tuple) -> tuple[np.ndarray, np.ndarray]:
     number = np.arange(side * side, dtype=np.int32)
     row, column = np.divmod(number, side)
     classes = np.stack([(row % 2 == r) & (column % 2 == c) for r in (0, 1) for c in (0, 1)])
-    weights = _viewed(classes, side, size, view)
+    weights = _viewed(classes, side, size)
     bits = range(int(number[-1]).bit_length())
-    has_bit = [_viewed(classes & (number >> bit & 1 == 1), side, size, view) > weights / 2 for bit in bits]
+    has_bit = [_viewed(classes & (number >> bit & 1 == 1), side, size) > weights / 2 for bit in bits]
     sources = np.sum([found.astype(np.int32) << bit for bit, found in zip(bits, has_bit, strict=True)], axis=0)
     picture = np.random.default_rng(0).random((1, side * side), np.float32)
-    wanted, found = _viewed(picture, side, size, view)[0], (picture[0][sources] * weights).sum(axis=0)
+    wanted, found = _viewed(picture, side, size)[0], (picture[0][sources] * weights).sum(axis=0)
     if not np.allclose(found, wanted, atol=1e-4):
-        raise ValueError(f"view {view}: not a bilinear warp, so it can't be written as 4 pixels and weights.")
+        raise ValueError("pipeline.view: not a bilinear warp, so it can't be written as 4 pixels and weights.")
     return sources, weights
 
 
-def _viewed(pictures: np.ndarray, side: int, size: int, view: tuple) -> np.ndarray:
+def _viewed(pictures: np.ndarray, side: int, size: int) -> np.ndarray:
     images = tf.reshape(tf.cast(pictures, tf.float32), (-1, side, side, 1))
-    return pipeline.view(images, size, *view).numpy().reshape(len(pictures), -1)
+    return pipeline.view(images, size).numpy().reshape(len(pictures), -1)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.utils.class_weight import compute_class_weight
 
 from xraylib import backend, corrupt, model, optimizer, pipeline, published
 from xraylib.backend import keras, tf
@@ -140,7 +141,7 @@ def _train_own(seed, index, images, config, folder, say):
         network, done = _resume(folder) or (compiled(index, config), pd.DataFrame())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
-    weights = _class_weights(labels[train_rows])
+    weights = class_weights(labels[train_rows])
     rows = done.to_dict("records")
     for epoch in range(len(rows) + 1, config.epochs + 1):
         started = time.monotonic()
@@ -149,16 +150,15 @@ def _train_own(seed, index, images, config, folder, say):
         logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
         if not np.isfinite(logs["loss"][-1]):
             raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
-        tune = predict(network, images, tune_rows, pipeline.VIEWS[:1])  # one view is enough for a learning curve
+        tune = predict(network, images, tune_rows)
         rows.append(_history_row(epoch, logs, labels[tune_rows], tune, time.monotonic() - started))
         _checkpoint(network, pd.DataFrame(rows), folder, epoch)
         _report(rows[-1], config, say)
     exact = _in_float32(network, config)
-    views = pipeline.views(config.without)
-    predictions = [("xray_cnn", index.index, predict(exact, images, None, views))]
+    predictions = [("xray_cnn", index.index, predict(exact, images))]
     for name in corrupt.SERIES:  # for the choice of the threshold
         spoil = partial(corrupt.corrupt, name=name, severity=corrupt.SERIES_SEVERITY)
-        probability = predict(exact, images, tune_rows, views, spoil)
+        probability = predict(exact, images, tune_rows, spoil)
         predictions.append((f"xray_cnn{SPOILT}{name}", index.index[tune_rows], probability))
     return exact, pd.DataFrame(rows), predictions
 
@@ -188,10 +188,9 @@ def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign([seed, epoch << 20])
 
 
-def _class_weights(labels: np.ndarray) -> dict[int, float]:
+def class_weights(labels: np.ndarray) -> dict[int, float]:
     """Weights that make both classes count alike: n / (2 n_class). NORMAL is the minority, so its weight exceeds 1."""
-    counts = np.bincount(labels, minlength=2)
-    return {label: len(labels) / (2 * count) for label, count in enumerate(counts.tolist())}
+    return dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels).tolist()))
 
 
 def _history_row(epoch: int, logs: dict, labels: np.ndarray, tune: np.ndarray, seconds: float) -> dict:
@@ -232,22 +231,20 @@ def predict(
     network: keras.Model,
     images: np.ndarray,
     rows: np.ndarray | None = None,
-    views=pipeline.VIEWS,
     spoil: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> np.ndarray:
     """Probability of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of uint8 (n, size, size) images.
 
-    The network gives logits; the mean over `views` of each image (pipeline.VIEWS), as `spoil` leaves it, counts. Of a
-    mapped file, a thousand images at a time are in memory.
+    Each image is seen in pipeline.FRAME, as `spoil` leaves it. Of a mapped file, a thousand images at a time are in
+    memory.
     """
     size = network.input_shape[1]
     rows = np.arange(len(images)) if rows is None else rows
     logits = []
     for part in np.array_split(rows, max(1, -(-len(rows) // 1024))):
         films = tf.cast(spoil(images[part])[..., None], tf.float32)
-        seen = [network.predict(pipeline.view(films, size, *v), batch_size=256, verbose=0)[:, 0] for v in views]
-        logits.append(np.mean(seen, axis=0, dtype=np.float64))
-    return expit(np.concatenate(logits))
+        logits.append(network.predict(pipeline.view(films, size), batch_size=256, verbose=0)[:, 0])
+    return expit(np.concatenate(logits).astype(np.float64))
 
 
 def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
