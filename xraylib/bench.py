@@ -1,6 +1,7 @@
 """Pairs timed in one run: this study's way against another way of doing the same, as ratios (above 1: ours is faster).
 
-Each pair is timed alternately, three times each, and the best of each counts: a shared machine only ever adds time.
+Each pair is timed alternately, three times each, and the best of each counts: a shared machine only ever adds time. The
+trainings are timed once a seed, and their mean counts.
 """
 
 from __future__ import annotations

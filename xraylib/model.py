@@ -116,7 +116,7 @@ def build(config: Config) -> keras.Model:
     """The study's CNN: float32 (batch, input_size, input_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
 
     The network rescales by itself, so that whoever loads it can't feed it the wrong range. It ends on maps of 3 x 3
-    places (for 120 pixels), each of which sees most of the film.
+    places (for 120 pixels), each of which sees the whole film.
     """
     return keras.Sequential(
         [

@@ -143,9 +143,9 @@ def _variants() -> str:
         told = [f"{auroc:+.3f} {name}" for name, auroc in change.sort_values().items() if abs(auroc) > 2 * sd]
         said.append(f"on {films}: {', '.join(told) or 'none'}")
     return (
-        f"Ingredients of the recipe before this one left out in turn, and other pixels ({table.seed.nunique()} seeds "
-        "each, judged on the train folder's children): what that does to AUROC, where it is more than twice its SD "
-        f"over seeds; {'; '.join(said)} ([figure](Plot/ablation.png))."
+        f"Ingredients of the recipe left out in turn, and fewer pixels ({table.seed.nunique()} seeds each, judged on "
+        "the train folder's children): what that does to AUROC, where it is more than twice its SD over seeds; "
+        f"{'; '.join(said)} ([figure](Plot/ablation.png))."
     )
 
 
