@@ -97,7 +97,7 @@ def test_the_name_of_a_training_ignores_where_it_runs_and_how_it_is_judged(world
 
 def test_class_weights_by_hand():
     # 1 NORMAL, 3 PNEUMONIA: the minority counts double, the majority two thirds, and the total stays 4
-    assert train.class_weights(np.array([0, 1, 1, 1])) == {0: 2.0, 1: pytest.approx(2 / 3)}
+    assert train._class_weights(np.array([0, 1, 1, 1])) == {0: 2.0, 1: pytest.approx(2 / 3)}
 
 
 def test_a_loss_that_is_not_finite_is_said_and_leaves_no_result(world, config):

@@ -234,11 +234,9 @@ def seconds_to(wanted: float, seed: int, index: pd.DataFrame, decoded: np.ndarra
     started = time.perf_counter()
     backend.start(seed, backend.precision())
     network = train.compiled(index, config)
-    weights = train.class_weights(labels[rows])
     asked = keras.callbacks.LambdaCallback(on_train_batch_end=ask)
     for epoch in range(1, config.epochs + 1):
-        batches = pipeline.batches(decoded, rows, labels, config, seed, epoch)
-        network.fit(batches, class_weight=weights, shuffle=False, verbose=0, callbacks=[asked])
+        train.fit_epoch(network, decoded, rows, labels, config, seed, epoch, [asked])
         if network.stop_training:
             return time.perf_counter() - started - asking
     return np.inf

@@ -29,7 +29,7 @@ class Config:
     sample_patients: int | None = None  # patients per folder and class, in the sample profile
 
     image_size: int = 128  # pixels a side of the decoded images, grey
-    input_size: int = 120  # pixels a side that the network sees, drawn from them: fewer would be drawn too coarsely
+    input_size: int = 120  # pixels a side that the network sees, drawn from them; on 64, tune is told less well
     batch_size: int = 64
     epochs: int = 10
     learning_rate: float = 2e-3

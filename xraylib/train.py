@@ -141,13 +141,10 @@ def _train_own(seed, index, images, config, folder, say):
         network, done = _resume(folder) or (compiled(index, config), pd.DataFrame())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
-    weights = class_weights(labels[train_rows])
     rows = done.to_dict("records")
     for epoch in range(len(rows) + 1, config.epochs + 1):
         started = time.monotonic()
-        batches = pipeline.batches(images, train_rows, labels, config, seed, epoch)
-        _seed_dropout(network, seed, epoch)
-        logs = network.fit(batches, epochs=1, class_weight=weights, shuffle=False, verbose=0).history
+        logs = fit_epoch(network, images, train_rows, labels, config, seed, epoch)
         if not np.isfinite(logs["loss"][-1]):
             raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
         tune = predict(network, images, tune_rows)
@@ -181,6 +178,19 @@ def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
     return network
 
 
+def fit_epoch(
+    network: keras.Model, images, rows, labels, config: Config, seed: int, epoch: int, callbacks=None
+) -> dict[str, list[float]]:
+    """One epoch of the recipe on a `compiled` network, from (seed, epoch) alone; returns Keras' logs.
+
+    images, rows, labels: as in pipeline.batches; callbacks: a list, as for `fit`.
+    """
+    batches = pipeline.batches(images, rows, labels, config, seed, epoch)
+    _seed_dropout(network, seed, epoch)
+    weights = _class_weights(labels[rows])
+    return network.fit(batches, class_weight=weights, shuffle=False, verbose=0, callbacks=callbacks).history
+
+
 def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
     """Make dropout depend on (seed, epoch) alone: a saved network forgets the state of its random generators."""
     for layer in network.layers:
@@ -188,7 +198,7 @@ def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign([seed, epoch << 20])
 
 
-def class_weights(labels: np.ndarray) -> dict[int, float]:
+def _class_weights(labels: np.ndarray) -> dict[int, float]:
     """Weights that make both classes count alike: n / (2 n_class). NORMAL is the minority, so its weight exceeds 1."""
     return dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels).tolist()))
 
