@@ -62,3 +62,13 @@ def test_the_machine_is_described_by_what_decides_the_bits():
     for name in ("amx_bf16", "avx512f"):
         assert (name in said["cpu"]) <= (name in flags)
     assert said["cpu"] == backend.cpu() != ""
+
+
+def test_outputs_are_those_of_keras_predict():
+    backend.start(0)
+    network = backend.keras.Sequential([backend.keras.Input((6, 6, 1)), backend.keras.layers.Conv2D(1, 6)])
+    network = backend.keras.Sequential([network, backend.keras.layers.Flatten()])
+    x = np.random.default_rng(0).normal(size=(300, 6, 6, 1)).astype(np.float32)
+    for n in (1, 256, 300):
+        wanted = network.predict(x[:n], batch_size=256, verbose=0)[:, 0]
+        np.testing.assert_array_equal(backend.outputs(network, x[:n]), wanted)

@@ -77,6 +77,9 @@ def test_both_trainings_are_timed_where_the_images_are_indexed(world, config, mo
     (row,) = bench.bench_training(config)
     assert row["other"] > 0 and row["ratio"] == pytest.approx(row["other"] / row["ours"])
     assert "seed 0: AUROC " in capsys.readouterr().out
+    monkeypatch.setattr(bench, "seconds_to", lambda *_: np.inf)
+    assert bench.bench_training(config) == []  # JSON knows no infinity
+    assert "did not reach" in capsys.readouterr().out
     assert bench.bench_training(dataclasses.replace(config, data=world[0] / "test")) == []
     assert "jpeg is not there" in capsys.readouterr().out
 

@@ -89,11 +89,13 @@ def test_published_notebooks_show_no_patient(tmp_path):
     cells += [new_code_cell("plot()", outputs=[picture], execution_count=2)]
     (tmp_path / "full").mkdir()
     nbformat.write(new_notebook(cells=cells), tmp_path / "full" / "01_explore.ipynb")
-    execute.publish(tmp_path / "full", tmp_path / "notebooks")
-    shown, plot = nbformat.read(tmp_path / "notebooks" / "01_explore.ipynb", 4).cells
+    published = tmp_path / "notebooks" / "01_explore.ipynb"
+    assert execute.publish(tmp_path / "full", published.parent) == [published]
+    shown, plot = nbformat.read(published, 4).cells
     assert [list(o.data) for o in shown.outputs] == [["text/markdown", "text/plain"]]
     assert shown.execution_count == 1
     assert "image/png" in plot.outputs[0].data
+    assert execute.publish(tmp_path / "full", published.parent) == []  # same bytes: make need not execute it again
 
 
 def test_nothing_to_publish_is_said(tmp_path):

@@ -60,3 +60,15 @@ def test_it_is_saved_and_goes_on_with_its_moments(tmp_path):
     resumed.fit(x, y, epochs=2, shuffle=False, verbose=0)
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_schedule_is_worked_out_once_a_step():
+    class Counted(keras.optimizers.schedules.LearningRateSchedule):
+        calls = 0
+
+        def __call__(self, step):
+            Counted.calls += 1
+            return 0.1
+
+    walk(FusedAdamW(Counted(), weight_decay=0.3), steps=5)
+    assert Counted.calls == 5

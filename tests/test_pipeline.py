@@ -46,6 +46,17 @@ def test_the_same_epoch_gives_the_same_bits_and_another_does_not(labelled, confi
     assert not np.array_equal(first, other)
 
 
+def test_another_epoch_traces_nothing_and_ends_without_waiting_for_the_tuner(labelled, config):
+    images, labels = labelled
+    rows = np.arange(len(images))
+    traced = set()
+    for epoch in (1, 2, 3):
+        dataset = pipeline.batches(images, rows, labels, config, seed=0, epoch=epoch)
+        traced.add(pipeline.augment.experimental_get_tracing_count())
+        assert dataset.options().autotune.enabled is False
+    assert len(traced) == 1
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**30), st.integers(0, 255))
 def test_augmented_pixels_stay_in_range(seed, grey):

@@ -47,6 +47,17 @@ def test_a_stopped_training_goes_on_with_the_same_bits(world, config):
     assert not list(resumed.folder.glob("epoch_*"))
 
 
+def test_a_step_is_traced_once(world, config, monkeypatch):
+    _, index, images = world
+    network = train.compiled(index, config)
+    step, traced = network.train_step, []
+    monkeypatch.setattr(network, "train_step", lambda data: traced.append(data) or step(data))
+    rows = np.flatnonzero(index.split == "train")
+    for epoch in (1, 2):
+        train.fit_epoch(network, images, rows, index.label.to_numpy(), config, 0, epoch)
+    assert len(traced) == 1
+
+
 def test_both_networks_leave_tables_and_models_and_are_not_trained_twice(world, config):
     _, index, images = world
     train.train_all(index, images, config, quiet)

@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
+
 from xraylib.files import quiet
 
 THREADS = 2  # the study's machine; another count sums in another order and changes the last bits
@@ -61,6 +63,16 @@ def start(seed: int, policy: str = "float32") -> None:
     keras.utils.set_random_seed(seed)
 
 
+def outputs(network: keras.Model, inputs) -> np.ndarray:
+    """What a network of one output says of its inputs, (n, ...) -> float32 (n,), 256 at a time.
+
+    The same bits as Keras' `predict`, which makes a dataset at each call and so takes 4 times as long for 16 films.
+    """
+    parts = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
+    # Where a network is on several GPUs, each of them answers, one after the other: the first answer is taken.
+    return np.concatenate([network.predict_on_batch(part)[: len(part), 0] for part in parts])
+
+
 def describe() -> dict[str, str | int]:
     """The machine and versions that a result was made with."""
     return {
@@ -77,4 +89,4 @@ def describe() -> dict[str, str | int]:
     }
 
 
-__all__ = ["THREADS", "describe", "has_fast_bfloat16", "keras", "precision", "start", "strategy", "tf"]
+__all__ = ["THREADS", "describe", "has_fast_bfloat16", "keras", "outputs", "precision", "start", "strategy", "tf"]

@@ -79,11 +79,13 @@ def execute(path: Path, target: Path) -> None:
 def publish(folder: Path, target: Path) -> list[Path]:
     """Copy the executed notebooks of `folder` to `target`, with the outputs of cells that show patients removed.
 
-    Raises UserError where there are none.
+    One that is there with the same bytes is left alone: make would take it for new and execute it again. Returns what
+    was written. Raises UserError where there is nothing to copy.
     """
     sources = sorted(folder.glob("[0-9]*.ipynb"))
     if not sources:
         raise UserError(f"{folder}: no executed notebooks. Wanted those of a full run: make reproduce DATA=folder.")
+    written = []
     for source in sources:
         notebook = nbformat.read(source, as_version=4)
         for cell in notebook.cells:
@@ -91,8 +93,11 @@ def publish(folder: Path, target: Path) -> list[Path]:
                 cell.outputs = [
                     nbformat.v4.new_output("display_data", {"text/markdown": REMOVED, "text/plain": REMOVED})
                 ]
-        write_bytes(nbformat.writes(notebook).encode(), target / source.name)
-    return sources
+        published, text = target / source.name, nbformat.writes(notebook).encode()
+        if not published.exists() or published.read_bytes() != text:
+            write_bytes(text, published)
+            written.append(published)
+    return written
 
 
 def main() -> int:
@@ -110,8 +115,8 @@ def main() -> int:
 
 
 def _publish(arguments: argparse.Namespace) -> int:
-    for source in publish(arguments.source, arguments.target):
-        say(f"wrote {arguments.target / source.name}")
+    written = publish(arguments.source, arguments.target)
+    say(f"wrote {', '.join(map(str, written)) or f'nothing: {arguments.target} holds these notebooks already'}")
     return 0
 
 

@@ -17,8 +17,13 @@ class FusedAdamW(keras.optimizers.AdamW):
         if self.amsgrad:
             raise ValueError("FusedAdamW: amsgrad=True; wanted False. Use keras.optimizers.AdamW for it.")
 
+    def _apply_weight_decay(self, variables):
+        """Nothing: `update_step` does it. Keras would work the schedule out, a branch of the graph, for each weight."""
+
     def update_step(self, gradient, variable, learning_rate):
         """Move one weight: Algorithm 1 of Kingma and Ba (2015), in the form of its section 2, as Keras does."""
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            variable.assign_sub(variable * self.weight_decay * learning_rate)
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations.value, tf.float32) + 1
         tf.raw_ops.ResourceApplyAdam(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from xraylib import backend
 from xraylib.backend import keras, tf
 from xraylib.config import Config
 
@@ -118,4 +119,4 @@ def as_input(images: np.ndarray) -> np.ndarray:
 
 def predict_arrays(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """`predict` for decoded images, uint8 (n, size, size): float64 (n,)."""
-    return network.predict(as_input(images), batch_size=256, verbose=0)[:, 0].astype(np.float64)
+    return backend.outputs(network, as_input(images)).astype(np.float64)

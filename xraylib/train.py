@@ -175,6 +175,7 @@ def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )
+    network.optimizer.build(network.trainable_variables)  # else the first step makes its moments, and is traced twice
     return network
 
 
@@ -253,7 +254,7 @@ def predict(
     logits = []
     for part in np.array_split(rows, max(1, -(-len(rows) // 1024))):
         films = tf.cast(spoil(images[part])[..., None], tf.float32)
-        logits.append(network.predict(pipeline.view(films, size), batch_size=256, verbose=0)[:, 0])
+        logits.append(backend.outputs(network, pipeline.view(films, size)))
     return expit(np.concatenate(logits).astype(np.float64))
 
 
