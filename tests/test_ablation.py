@@ -94,8 +94,7 @@ def test_every_variant_but_the_first_changes_the_recipe(config):
     known = set(pipeline.INGREDIENTS)
     left_out = [changes.get("without", ()) for changes in ablation.VARIANTS.values()]
     assert set().union(*left_out) == known  # each ingredient is questioned
-    sizes = {"image_size": Config.image_size, "input_size": Config.input_size, "epochs": ablation.EPOCHS}
-    whole = dataclasses.replace(config, **sizes)
+    whole = dataclasses.replace(config, image_size=Config.image_size, input_size=Config.input_size)
     others = [dataclasses.replace(whole, **changes) for changes in ablation.VARIANTS.values()]
     assert [other == whole for other in others] == [True] + [False] * (len(others) - 1)
     assert max(other.input_size for other in others) <= whole.image_size  # no variant sees pixels that are not there

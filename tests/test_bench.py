@@ -6,6 +6,7 @@ import shutil
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from xraylib import bench, metrics, train
@@ -23,6 +24,7 @@ def test_decoding_is_timed_on_the_files_given(world, config):
     files = sorted((world[0] / "test" / "NORMAL").iterdir())
     rows = bench.bench_decoding(files, config)
     assert [row["unit"] for row in rows] == ["images/s"] * 2
+    assert all("films of 120 x 96" in row["name"] for row in rows)
     assert all(row["ours"] > 0 and row["other"] > 0 for row in rows)
 
 
@@ -84,6 +86,16 @@ def test_both_trainings_are_timed_where_the_images_are_indexed(world, config, mo
     assert "jpeg is not there" in capsys.readouterr().out
 
 
+def test_pairs_of_other_films_are_kept_and_of_the_same_replaced(tmp_path):
+    def row(films, ratio):
+        return {"name": f"decoding films of {films}", "ours": ratio, "other": 1.0, "unit": "images/s", "ratio": ratio}
+
+    for rows in ([row("9 x 9", 1.0), row("8 x 8", 2.0)], [row("9 x 9", 3.0)]):
+        bench.keep(rows, tmp_path / "results" / "bench.csv")
+    kept = pd.read_csv(tmp_path / "results" / "bench.csv")
+    assert dict(zip(kept.name, kept.ratio, strict=True)) == {"decoding films of 8 x 8": 2, "decoding films of 9 x 9": 3}
+
+
 def test_a_folder_with_train_alone_is_enough(world, tmp_path):
     for name in ("NORMAL", "PNEUMONIA"):
         (tmp_path / "train" / name).mkdir(parents=True)
@@ -105,6 +117,9 @@ def test_the_command_times_every_pair_and_says_where_they_are(world, config, mon
     rows = json.loads((config.build.parent / "bench.json").read_text())
     assert all(set(row) == {"name", "ours", "other", "unit", "ratio"} for row in rows)
     assert len(rows) >= 7  # two more where PyTorch is installed, one more after a run
+    kept = pd.read_csv(config.results / "bench.csv")
+    assert kept.name.tolist() == [row["name"] for row in rows]
+    np.testing.assert_allclose(kept.ratio, [row["ratio"] for row in rows], atol=1e-4)
     assert f"{len(rows)} pairs" in capsys.readouterr().out
     monkeypatch.setattr(bench, "load_config", lambda: dataclasses.replace(config, data=config.data / "nowhere"))
     assert bench.main() == 2

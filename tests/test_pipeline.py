@@ -52,6 +52,7 @@ def test_another_epoch_traces_nothing_and_ends_without_waiting_for_the_tuner(lab
     traced = set()
     for epoch in (1, 2, 3):
         dataset = pipeline.batches(images, rows, labels, config, seed=0, epoch=epoch)
+        gather(dataset)
         traced.add(pipeline.augment.experimental_get_tracing_count())
         assert dataset.options().autotune.enabled is False
     assert len(traced) == 1
@@ -124,8 +125,9 @@ def test_a_tighter_frame_enlarges_each_side_by_its_own():
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**30))
 def test_a_tone_curve_increases_from_black_to_white_and_bends_otherwise_for_each_film(seed):
-    ramp = np.tile(np.linspace(0, 1, 65, dtype=np.float32).reshape(1, 5, 13, 1), (4, 1, 1, 1))
-    toned = pipeline._vary_tone(tf.constant(ramp), pipeline._Draws(4, tf.constant([seed, 0]))).numpy().reshape(4, -1)
+    ramp = np.tile(np.linspace(0, 1, 65, dtype=np.float32).reshape(1, 5, 13), (4, 1, 1))
+    amounts = pipeline._draw(4, tf.constant([seed, 0]), ())["tone"][..., None, None]
+    toned = pipeline._vary_tone(tf.constant(ramp), amounts).numpy().reshape(4, -1)
     steps = np.diff(toned, axis=1)
     assert (steps > 0).all()
     np.testing.assert_allclose(toned[:, [0, -1]], [[0, 1]] * 4, atol=1e-5)
@@ -147,23 +149,54 @@ def test_an_ingredient_left_out_is_left_out_and_no_other(name):
     assert np.abs(without - pipeline.augment(film, seed, 32).numpy()).max() > 1
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_blur_is_that_many_averages_of_neighbours(times):
-    x = np.random.default_rng(0).random((2, 9, 9, 1)).astype(np.float32)
-    wanted = x[..., 0]
+def blurred(x, times):
     for _ in range(times):
-        wanted = ndimage.convolve(wanted, np.outer([1, 2, 1], [1, 2, 1])[None] / 16, mode="nearest")
-    np.testing.assert_allclose(pipeline._blur(tf.constant(x), times)[..., 0], wanted, atol=1e-6)
+        x = ndimage.convolve(x, np.outer([1, 2, 1], [1, 2, 1])[None] / 16, mode="nearest")
+    return x
+
+
+def test_details_are_what_blurs_take_away():
+    x = np.random.default_rng(0).random((2, 25, 25)).astype(np.float32)
+    amounts = np.random.default_rng(1).normal(size=(3, 2, 1, 1)).astype(np.float32)
+    blurs = [x, *(blurred(x, times) for times in (1, 4, 16))]
+    wanted = blurs[-1] + sum(np.exp(amounts[k]) * (blurs[k] - blurs[k + 1]) for k in range(3))
+    assert pipeline.DETAILS == (1, 4, 16)
+    np.testing.assert_allclose(pipeline._vary_sharpness(tf.constant(x), tf.constant(amounts)), wanted, atol=1e-5)
 
 
 def test_sharpness_changes_fine_and_coarse_details_apart_and_no_mean():
     _, x = np.mgrid[:64, :64]
     waves = [0.5 + 0.1 * np.sin(2 * np.pi * x / length) for length in (4, 16)]
-    draws = pipeline._Draws(200, tf.constant([0, 0]))
-    both = tf.constant(np.tile((waves[0] + waves[1] - 0.5)[None, :, :, None], (200, 1, 1, 1)), tf.float32)
-    varied = pipeline._vary_sharpness(both, draws).numpy()[:, :, :, 0]
+    amounts = pipeline._draw(200, tf.constant([0, 0]), ())["sharpness"][..., None, None]
+    both = tf.constant(np.tile((waves[0] + waves[1] - 0.5)[None], (200, 1, 1)), tf.float32)
+    varied = pipeline._vary_sharpness(both, amounts).numpy()
     np.testing.assert_allclose(varied.mean(axis=(1, 2)), 0.5, atol=0.01)
     fine, coarse = (np.abs(np.fft.fft(varied[:, 32], axis=1))[:, 64 // length] for length in (4, 16))
     for amplitude in (fine, coarse):
         assert amplitude.max() / amplitude.min() > 1.5
     assert abs(np.corrcoef(fine, coarse)[0, 1]) < 0.8
+
+
+def test_amounts_are_drawn_evenly_between_their_ends_each_by_itself():
+    amounts = pipeline._draw(4000, tf.constant([3, 4]), ("tone",))
+    assert {name: len(amount) for name, amount in amounts.items() if len(amount) > 1} == pipeline.TIMES
+    assert not np.any(amounts.pop("tone"))
+    rows = []
+    for name, amount in amounts.items():
+        low, high = pipeline.AMOUNTS[name]
+        rows += list((amount.numpy() - low) / (high - low))
+    shares = np.stack(rows)
+    assert shares.min() >= 0 and shares.max() <= 1
+    for share in (0.1, 0.5, 0.9):
+        np.testing.assert_allclose(np.quantile(shares, share, axis=1), share, atol=0.03)
+    assert np.abs(np.corrcoef(shares) - np.eye(len(rows))).max() < 0.07  # 4.4 SD of no correlation
+
+
+def test_noise_is_even_and_no_pixel_tells_another():
+    noise = pipeline._noise((2, 64, 64), tf.constant([1, 2])).numpy()
+    assert len(np.unique(noise)) == 256
+    assert (noise.min(), noise.max()) == (-1, 1)
+    assert noise.mean() == pytest.approx(0, abs=0.03)
+    assert noise.std() == pytest.approx(1 / np.sqrt(3), abs=0.02)
+    assert np.abs(np.corrcoef(noise.reshape(-1, 4).T) - np.eye(4)).max() < 0.1  # the four of one number drawn
+    assert pipeline._noise((1, 5, 3), tf.constant([1, 2])).shape == (1, 5, 3)

@@ -156,6 +156,18 @@ def test_growth_is_told_from_the_least_to_the_most(tmp_path, monkeypatch):
     assert "peak memory 950 MB instead of 900 " in said
 
 
+def test_speed_is_told_as_it_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    rows = [
+        ("decoding, against tf.io", 1234.5, 99.94, "images/s", 12.352),
+        ("training, against that", 9.6, 27.4, "s", 2.9),
+    ]
+    pd.DataFrame(rows, columns=["name", "ours", "other", "unit", "ratio"]).to_csv(tmp_path / "bench.csv", index=False)
+    first, second = report.speed().splitlines()[2:]
+    assert first == "| decoding, against tf.io | 1,234 images/s | 99.9 images/s | 12.35 |"
+    assert second == "| training | 9.6 s | 27.4 s | 2.90 |"
+
+
 def test_the_field_is_named_with_its_sources():
     table = pd.read_csv(report.RESULTS / "field.csv")
     assert table.link.str.match(r"https://\S+$").all()

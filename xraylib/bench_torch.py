@@ -26,7 +26,7 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__()
         self.first, self.second = _convolution(inputs, outputs, 3, stride), _convolution(outputs, outputs)
-        self.pool = nn.AvgPool2d(stride)
+        self.pool = nn.AvgPool2d(stride, ceil_mode=True)  # of an odd side too, as Keras does
         self.shortcut = _convolution(inputs, outputs, 1) if stride > 1 else None
 
     def forward(self, x):

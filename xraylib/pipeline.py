@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
+from scipy.fft import dct
 
 from xraylib.backend import THREADS, tf
 from xraylib.config import Config
@@ -30,12 +32,16 @@ def batches(
     order = order[: len(order) // config.batch_size * config.batch_size].reshape(-1, config.batch_size)
     targets = tf.constant(labels, tf.float32)
 
-    def batch(step, rows):
-        pixels = tf.numpy_function(lambda rows: images[rows], [rows], tf.uint8, stateful=False)
-        pixels = tf.ensure_shape(pixels, (config.batch_size, *images.shape[1:]))
-        x = tf.cast(pixels, tf.float32)[..., None]
+    def augmented(step, rows):
+        pixels = tf.cast(images[rows.numpy()], tf.float32)[..., None]
         draw = tf.stack([seed * 1000 + epoch, tf.cast(step, tf.int32)])
-        return augment(x, draw, config.input_size, config.without), tf.gather(targets, rows)[:, None]
+        return augment(pixels, draw, config.input_size, config.without)
+
+    def batch(step, rows):
+        # From Python, else each epoch's dataset would set the whole of augment up anew, for a tenth of a second.
+        x = tf.py_function(augmented, [step, rows], tf.float32)
+        x = tf.ensure_shape(x, (config.batch_size, config.input_size, config.input_size, 1))
+        return x, tf.gather(targets, rows)[:, None]
 
     epoch_batches = tf.data.Dataset.from_tensor_slices(order).enumerate().map(batch, THREADS).prefetch(4)
     return epoch_batches.with_options(UNTUNED)
@@ -47,6 +53,7 @@ AMOUNTS = {
     "frame": (-0.15, 0.06),  # log of its side; tighter rather than wider, since what lies outside a film is unknown
     "stretch": (-0.1, 0.1),  # log of width, minus log of height
     "shift": (-0.04, 0.04),  # sides of the film, both ways
+    "mirror": (-1, 1),  # below 0: the mirror image
     "sharpness": (-0.8, 0.8),  # log of the contrast of details, apart for each of DETAILS
     "shading": (-0.15, 0.15),  # share of brightness from side to side, both ways
     "tone": (-0.8, 0.8),  # log of the contrast of one range of grey levels against the others, apart for TONE_KNOTS
@@ -57,7 +64,8 @@ AMOUNTS = {
 }
 DETAILS = (1, 4, 16)  # what as many blurs take away: details of about 2, 4 and 8 pixels
 TONE_KNOTS = 8  # of the random tone curve
-INGREDIENTS = (*AMOUNTS, "mirror")
+TIMES = {"shift": 2, "sharpness": len(DETAILS), "shading": 2, "tone": TONE_KNOTS}  # drawn for each image; others once
+INGREDIENTS = tuple(AMOUNTS)
 
 
 @tf.function  # traced once, not for each epoch's dataset
@@ -68,48 +76,39 @@ def augment(images: tf.Tensor, seed: tf.Tensor, size: int, without: tuple[str, .
     sharpness, shading, tone, contrast, exposure and noise. The classes come from different ones, so a network that may
     use them learns the device. without: INGREDIENTS that are left out.
     """
-    draws = _Draws(images.shape[0], seed, without)
-    return 255 * _vary_film(_vary_pose(images, draws, size) / 255, draws)
+    amounts = _draw(images.shape[0], seed, without)
+    films = _vary_pose(images, amounts, size)[..., 0] / 255
+    return 255 * _vary_film(films, amounts, _noise(films.shape, seed + tf.constant([0, 1 << 20])))[..., None]
 
 
-class _Draws:
-    """Random numbers, one per image of the batch, that follow from the seed and from the order of the calls."""
-
-    def __init__(self, n: int, seed: tf.Tensor, without: tuple[str, ...] = ()):
-        self.n, self.seed, self.without, self.calls = n, seed, without, 0
-
-    def _next(self) -> tf.Tensor:
-        self.calls += 1
-        return tf.stack([self.seed[0], self.seed[1] + 100_000 * self.calls])
-
-    def amount(self, name: str) -> tf.Tensor:
-        """float32 (n,) between the ends of AMOUNTS[name]; zeros where that is left out."""
-        drawn = tf.random.stateless_uniform((self.n,), self._next(), *map(float, AMOUNTS[name]))
-        return tf.zeros_like(drawn) if name in self.without else drawn
-
-    def per_image(self, name: str) -> tf.Tensor:
-        """`amount` as float32 (n, 1, 1, 1)."""
-        return self.amount(name)[:, None, None, None]
-
-    def share(self) -> tf.Tensor:
-        """float32 (n,) in [0, 1)."""
-        return tf.random.stateless_uniform((self.n,), self._next())
-
-    def noise(self, shape) -> tf.Tensor:
-        """float32 of the shape, uniform in [-1, 1): as good as normal here, and twice as fast."""
-        return tf.random.stateless_uniform(shape, self._next(), -1.0, 1.0)
+def _draw(n: int, seed: tf.Tensor, without: tuple[str, ...]) -> dict[str, tf.Tensor]:
+    """Amounts for n images: for each name of AMOUNTS, float32 (times, n), zeros where it is left out."""
+    times = [TIMES.get(name, 1) for name in AMOUNTS]
+    shares = tf.split(tf.random.stateless_uniform((sum(times), n), seed), times)
+    amounts = {}
+    for (name, (low, high)), share in zip(AMOUNTS.items(), shares, strict=True):
+        amounts[name] = tf.zeros_like(share) if name in without else low + (high - low) * share
+    return amounts
 
 
-def _vary_pose(images: tf.Tensor, draws: _Draws, size: int) -> tf.Tensor:
+def _noise(shape, seed: tf.Tensor) -> tf.Tensor:
+    """float32 of the shape: 256 values evenly from -1 to 1, as good as normal here; one number drawn gives four."""
+    n = math.prod(shape)
+    numbers = tf.random.stateless_uniform((-(-n // 4),), seed, None, None, tf.uint32)
+    values = tf.reshape(tf.bitcast(numbers, tf.uint8), (-1,))[:n]
+    return tf.reshape(tf.cast(values, tf.float32), shape) / 127.5 - 1
+
+
+def _vary_pose(images: tf.Tensor, amounts: dict[str, tf.Tensor], size: int) -> tf.Tensor:
     """Rotation, frame, aspect ratio, mirror image and shift, in one projective warp to size x size pixels.
 
     Width and height of the frame vary apart, because squashing films to squares left the classes' aspect ratios (1.21
     and 1.50) in the shape of the chest.
     """
-    angle = draws.amount("turn") * (math.pi / 180)
-    frame, stretch = draws.amount("frame"), draws.amount("stretch")
-    mirror = tf.where((draws.share() < 0.5) & ("mirror" not in draws.without), -1.0, 1.0)
-    across, down = draws.amount("shift"), draws.amount("shift")
+    angle = amounts["turn"][0] * (math.pi / 180)
+    frame, stretch = amounts["frame"][0], amounts["stretch"][0]
+    mirror = tf.where(amounts["mirror"][0] < 0, -1.0, 1.0)
+    across, down = tf.unstack(amounts["shift"])
     return _warp(images, size, angle, tf.exp(frame + stretch), tf.exp(frame - stretch), mirror, across, down)
 
 
@@ -148,50 +147,55 @@ def view(images: tf.Tensor, size: int, frame: float = FRAME) -> tf.Tensor:
     return _warp(images, size, 0.0, frame, frame, 1.0, 0.0, 0.0)
 
 
-def _vary_film(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Sharpness, shading, tone, gamma, contrast, exposure and noise: [0, 1] -> [0, 1]."""
-    x = _vary_sharpness(x, draws)
+@tf.function(jit_compile=True)  # its element-wise operations as one
+def _vary_film(x: tf.Tensor, amounts: dict[str, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:
+    """Sharpness, shading, tone, gamma, contrast, exposure and noise: (n, size, size) in [0, 1] -> the same."""
+    amounts = {name: amount[..., None, None] for name, amount in amounts.items()}
+    x = _vary_sharpness(x, amounts["sharpness"])
+    across, down = tf.unstack(amounts["shading"])
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
-    x = x * ((1 + draws.per_image("shading") * slope[:, None, None]) + draws.per_image("shading") * slope[:, None])
-    x = _vary_tone(tf.clip_by_value(x, 0, 1), draws)
-    x = tf.exp(tf.exp(draws.per_image("gamma")) * tf.math.log(tf.maximum(x, 1e-6)))  # faster than tf.pow
-    contrast = tf.exp(draws.per_image("contrast"))
-    x = x * contrast + (0.5 - 0.5 * contrast + draws.per_image("exposure"))
-    return tf.clip_by_value(x + draws.per_image("noise") * draws.noise(tf.shape(x)), 0, 1)
+    x = x * (1 + across * slope + down * slope[:, None])
+    x = _vary_tone(tf.clip_by_value(x, 0, 1), amounts["tone"])
+    x = tf.exp(tf.exp(amounts["gamma"][0]) * tf.math.log(tf.maximum(x, 1e-6)))  # faster than tf.pow
+    contrast = tf.exp(amounts["contrast"][0])
+    x = x * contrast + (0.5 - 0.5 * contrast + amounts["exposure"][0])
+    return tf.clip_by_value(x + amounts["noise"][0] * noise, 0, 1)
 
 
-def _vary_sharpness(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
-    """Details of three sizes stronger or weaker, each by itself.
+def _vary_sharpness(x: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
+    """Details of three sizes stronger or weaker, each by itself: (n, size, size); amounts: (3, n, 1, 1).
 
     In train, films of PNEUMONIA have two thirds of the contrast of NORMAL ones at every size of detail below an eighth
     of the film: other devices, sizes and JPEG qualities. A network that learns it takes a blurred healthy film for ill.
     """
-    varied = finer = x
-    for blurs in DETAILS:
-        coarser = _blur(x, blurs)
-        varied += (tf.exp(draws.per_image("sharpness")) - 1) * (finer - coarser)
-        finer = coarser
-    return varied
+    cosines, bands = _bands(x.shape[1])
+    change = tf.reduce_sum((tf.exp(amounts) - 1) * bands[:, None], axis=0)
+    spectrum = tf.matmul(cosines, tf.matmul(x, cosines, transpose_b=True))
+    return x + tf.matmul(cosines, tf.matmul(change * spectrum, cosines), transpose_a=True)
 
 
-def _vary_tone(x: tf.Tensor, draws: _Draws) -> tf.Tensor:
+def _bands(size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The matrix of the cosine transform (DCT-II), (size, size), and how much of each frequency is detail of each size.
+
+    A blur is each pixel averaged with its neighbours, weights 1 2 1 both ways; outside lies the edge again. It leaves
+    cos(pi k / 2 size)^2 of frequency k, so that all blurs are made in one pass. bands: (3, size, size), what DETAILS
+    blurs take away more than those before them.
+    """
+    kept = np.cos(np.pi * np.arange(size) / (2 * size)) ** 2
+    left = [np.outer(kept, kept) ** times for times in (0, *DETAILS)]
+    bands = [more - less for more, less in pairwise(left)]
+    return tf.constant(dct(np.eye(size), axis=0, norm="ortho"), tf.float32), tf.constant(np.stack(bands), tf.float32)
+
+
+def _vary_tone(x: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
     """Grey levels through a random increasing curve for each image, straight between its knots: [0, 1] -> [0, 1].
 
     Films of the two classes were developed otherwise: in train, those of PNEUMONIA have less contrast, in the bright
-    parts above all.
+    parts above all. x: (n, size, size); amounts: (TONE_KNOTS, n, 1, 1).
     """
-    slopes = tf.exp(tf.stack([draws.per_image("tone") for _ in range(TONE_KNOTS)]))  # (knots, n, 1, 1, 1)
+    slopes = tf.exp(amounts)
     slopes /= tf.reduce_mean(slopes, axis=0)
     toned = slopes[0] * x
     for knot in range(1, TONE_KNOTS):  # twice as fast as looking each pixel's slope up
         toned += (slopes[knot] - slopes[knot - 1]) * tf.nn.relu(x - knot / TONE_KNOTS)
     return toned
-
-
-def _blur(x: tf.Tensor, times: int) -> tf.Tensor:
-    """Each pixel averaged with its neighbours, weights 1 2 1 both ways, so many times; outside lies the edge again."""
-    size = x.shape[1]
-    one = np.eye(size) / 2 + np.eye(size, k=1) / 4 + np.eye(size, k=-1) / 4
-    one[0, 0] = one[-1, -1] = 3 / 4
-    rows = tf.constant(np.linalg.matrix_power(one, times), tf.float32)  # symmetric
-    return tf.matmul(rows, tf.matmul(x[..., 0], rows))[..., None]  # faster than a convolution of one channel

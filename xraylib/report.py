@@ -229,6 +229,16 @@ def timing() -> str:
     )
 
 
+def speed() -> str:
+    """What `make bench` measured last, as a table: units a second, or seconds, by each of two ways, and the ratio."""
+    table = pd.read_csv(RESULTS / "bench.csv")
+    lines = ["| what, against what | ours | other | ratio |", "|---|---|---|---|"]
+    for row in table.itertuples():
+        ours, other = (f"{value:,.{0 if value >= 100 else 1}f} {row.unit}" for value in (row.ours, row.other))
+        lines.append(f"| {row.name} | {ours} | {other} | {row.ratio:.2f} |")
+    return "\n".join(lines)
+
+
 def subgroups() -> str:
     """Sensitivity and specificity by subgroup, with intervals and n."""
     lines = ["| part of test | images | statistic | mean over seeds (95 % interval) |", "|---|---|---|---|"]

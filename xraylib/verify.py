@@ -22,7 +22,7 @@ SAME, NEAR, DIFFERENT, NOT_COMPARED = "same bits", "within tolerance", "DIFFEREN
 
 # What decides how sums are rounded (backend.describe); with all of it alike, every bit must be.
 KIND = ("cpu", "gpus", "keras", "machine", "precision", "python", "system", "tensorflow", "threads")
-CLOCK = ("timing.json", "reporting.csv")  # the former holds seconds; the latter is written by hand
+CLOCK = ("timing.json", "bench.csv", "growth.csv", "growth.png", "reporting.csv")  # seconds; the last, by hand
 
 
 def committed(name: str) -> bytes:
