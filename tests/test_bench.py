@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from xraylib import bench, metrics, train
+from xraylib.backend import keras
 from xraylib.files import UserError
 
 
@@ -24,7 +25,7 @@ def test_decoding_is_timed_on_the_files_given(world, config):
     files = sorted((world[0] / "test" / "NORMAL").iterdir())
     rows = bench.bench_decoding(files, config)
     assert [row["unit"] for row in rows] == ["images/s"] * 2
-    assert all("films of 120 x 96" in row["name"] for row in rows)
+    assert all("films of 32 x 32, against" in row["name"] for row in rows)
     assert all(row["ours"] > 0 and row["other"] > 0 for row in rows)
 
 
@@ -41,6 +42,15 @@ def test_the_portable_copy_is_timed_on_the_same_work_as_keras(world, config, mon
     assert one["ratio"] > 1  # model.predict takes tens of milliseconds to begin
     assert films["ratio"] < 1  # phantoms' files are small: to decode them is the lesser half of the work
     assert many["ours"] > 0
+
+
+def test_as_many_multiplications_are_made_as_one_product(config, monkeypatch):
+    network = keras.Sequential([keras.Input((64, 64, 1)), keras.layers.Conv2D(512, 8, strides=8), keras.layers.ReLU()])
+    made = []
+    monkeypatch.setattr(bench.tf, "matmul", lambda left, right: made.append((left.shape, right.shape)) or left)
+    bench.as_products(network, np.zeros((32, 64, 64, 1), np.float32), steps=3)()
+    (left, right) = made[0]  # traced once
+    assert left == (3 * 32 * 8 * 8 * 512 * 8 * 8 // 2048**2, 2048) and right == (2048, 2048)
 
 
 def test_both_ways_of_starting_predict_one_film(world, monkeypatch):
@@ -116,7 +126,7 @@ def test_the_command_times_every_pair_and_says_where_they_are(world, config, mon
     assert bench.main() == 0
     rows = json.loads((config.build.parent / "bench.json").read_text())
     assert all(set(row) == {"name", "ours", "other", "unit", "ratio"} for row in rows)
-    assert len(rows) >= 7  # two more where PyTorch is installed, one more after a run
+    assert len(rows) >= 8  # two more where PyTorch is installed, one more after a run
     kept = pd.read_csv(config.results / "bench.csv")
     assert kept.name.tolist() == [row["name"] for row in rows]
     np.testing.assert_allclose(kept.ratio, [row["ratio"] for row in rows], atol=1e-4)

@@ -160,7 +160,7 @@ def test_speed_is_told_as_it_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     rows = [
         ("decoding, against tf.io", 1234.5, 99.94, "images/s", 12.352),
-        ("training, against that", 9.6, 27.4, "s", 2.9),
+        ("training", 9.6, 27.4, "s", 2.9),
     ]
     pd.DataFrame(rows, columns=["name", "ours", "other", "unit", "ratio"]).to_csv(tmp_path / "bench.csv", index=False)
     first, second = report.speed().splitlines()[2:]

@@ -7,6 +7,7 @@ trainings are timed once a seed, and their mean counts.
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
@@ -202,27 +203,57 @@ def bench_start(file: Path) -> list[dict]:
 
 
 def bench_step(config: Config, steps: int = 10) -> list[dict]:
-    """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed."""
-    try:
-        from xraylib.bench_torch import training_steps
-    except ImportError:
-        return []
+    """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed.
+
+    And against what this machine could do at most: see `as_products`.
+    """
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 255, (config.batch_size, config.input_size, config.input_size, 1)).astype(np.float32)
     y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
     backend.start(0, backend.precision())
     network = train.compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)
     batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps).with_options(pipeline.UNTUNED)
+    others = {"its multiplications as one matrix product": as_products(network, x, steps)}
+    try:
+        from xraylib.bench_torch import training_steps
+    except ImportError:
+        say("PyTorch is not installed: the training step is not compared with its")
+    else:
+        for kind in ("float32", "bfloat16"):
+            others[f"PyTorch in {kind}"] = training_steps(network, x, y, steps, kind == "bfloat16")
     return [
         pair(
-            f"training step, against PyTorch in {name}",
+            f"training step, against {name}",
             "images/s",
             steps * config.batch_size,
             lambda: network.fit(batches, epochs=1, shuffle=False, verbose=0),
-            training_steps(network, x, y, steps, name == "bfloat16"),
+            other,
         )
-        for name in ("float32", "bfloat16")
+        for name, other in others.items()
     ]
+
+
+def as_products(network: keras.Model, x: np.ndarray, steps: int) -> Callable[[], None]:
+    """A function that makes, for each of `steps` steps on x, one matrix product of as many multiplications.
+
+    Those of the convolutions, three times over: for their outputs, and for the gradients of kernels and inputs. One
+    large product is what a processor is fastest at, so that no library's step can be much faster.
+    """
+    graph = tf.function(network).get_concrete_function(tf.TensorSpec(x.shape)).graph
+    convolutions = [op for op in graph.get_operations() if op.type == "Conv2D"]
+    forward = sum(math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:-1]) for op in convolutions)
+    side = 2048
+    left, right = (
+        tf.cast(tf.random.stateless_normal((rows, side), [0, 0]), network.compute_dtype)
+        for rows in (max(1, 3 * forward // side**2), side)
+    )
+    product = tf.function(tf.matmul)
+
+    def run() -> None:
+        for _ in range(steps):
+            product(left, right)
+
+    return run
 
 
 def seconds_to(wanted: float, seed: int, index: pd.DataFrame, decoded: np.ndarray, config: Config) -> float:
