@@ -33,9 +33,10 @@ def batches(
     targets = tf.constant(labels, tf.float32)
 
     def augmented(step, rows):
-        pixels = tf.cast(images[rows.numpy()], tf.float32)[..., None]
-        draw = tf.stack([seed * 1000 + epoch, tf.cast(step, tf.int32)])
-        return augment(pixels, draw, config.input_size, config.without)
+        with tf.device("CPU"):  # where there is a GPU, it trains meanwhile
+            pixels = tf.cast(images[rows.numpy()], tf.float32)[..., None]
+            draw = tf.stack([seed * 1000 + epoch, tf.cast(step, tf.int32)])
+            return augment(pixels, draw, config.input_size, config.without)
 
     def batch(step, rows):
         # From Python, else each epoch's dataset would set the whole of augment up anew, for a tenth of a second.
