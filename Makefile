@@ -55,7 +55,7 @@ help:  ## this list
 	@echo "make verify               compare the last run's results with those in git; fails on a difference"
 	@echo "make predict IMAGES=path  probability and decision for an image or a folder, to predictions.csv"
 	@echo "make bench                time this study's ways against others'; installs PyTorch, which nothing else needs"
-	@echo "make ablation             what each ingredient of the recipe is worth: 33 trainings, three quarters of an hour, resumable"
+	@echo "make ablation             what each ingredient of the recipe is worth: 33 trainings in 40 minutes, resumable"
 	@echo "make growth               time and memory of each step on 500 to 100,000 films (phantoms); half an hour"
 	@echo "make data                 download the Kaggle images (1.2 GB, no account) into data/chest_xray"
 	@echo "make publish              copy a full run's notebooks into notebooks/, without patients' images"

@@ -348,12 +348,10 @@ def main() -> int:
                 f"{row['name']}: {row['ours']:.1f} against {row['other']:.1f} {row['unit']}, ratio {row['ratio']:.2f}",
                 flush=True,
             )
-    target = config.build.parent / "bench.json"
+    target, table = config.build.parent / "bench.json", config.results / "bench.csv"
     write_json(rows, target)
-    keep(rows, config.results / "bench.csv")
-    print(
-        f"wrote {target} and {config.results / 'bench.csv'}: {len(rows)} pairs on {CORES} cores, {backend.precision()}"
-    )
+    keep(rows, table)
+    print(f"wrote {target} and {table}: {len(rows)} pairs on {CORES} cores, {backend.precision()}")
     return 0
 
 
