@@ -1,7 +1,7 @@
 # From images to evidence. `make help` lists what there is.
 #
 # A graph of real files: each notebook is executed into build/<profile>/ when it, the modules that it uses, the images or
-# an earlier notebook's tables are newer. Trainings are kept by a fingerprint of all that they depend on (xraylib/train.py),
+# an earlier notebook's tables are newer. Trainings are kept by a fingerprint of all that they depend on (xraylib/network/train.py),
 # so that an edit of a plot runs notebook 02 again but trains nothing.
 
 SHELL := bash
@@ -30,12 +30,12 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $
 VENV := .venv
 INSTALLED := $(VENV)/installed
 PY := $(VENV)/bin/python
-RUN := XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.execute
+RUN := XRAY_PROFILE=$(PROFILE) $(PY) -m tools.execute
 
 # One run at a time: TARGET waits until no other run is at work here, then make looks what TARGET-alone still has to do.
 # HELD says to what runs inside that the lock is its own. Without a Python, set-up says so.
 HELD :=
-LOCKED = $(if $(HELD),,$(if $(PYTHON),$(PYTHON) xraylib/alone.py .lock))
+LOCKED = $(if $(HELD),,$(if $(PYTHON),$(PYTHON) tools/alone.py .lock))
 ALONE = $(LOCKED) $(MAKE) --no-print-directory HELD=yes
 
 # What a user keeps at home must neither change a result nor be needed: settings of Keras, matplotlib and Jupyter are
@@ -97,14 +97,14 @@ hooks: $(INSTALLED)  # for contributors; nothing else needs them, so they are no
 # --- images ---
 
 data: $(INSTALLED)
-	$(PY) -m xraylib.download data/chest_xray
+	$(PY) -m xraylib.data.download data/chest_xray
 
 # What a killed run had begun to write (files.whole). No other run can be writing where the lock is ours.
 sweep:
 	@find build $(RESULTS) $(PLOTS) models -name '.unfinished-*' -prune -exec rm -rf {} + 2>/dev/null || true
 
-$(PHANTOMS)/PHANTOMS.txt: xraylib/phantom.py | $(INSTALLED) $(if $(HELD),sweep)
-	$(PY) -m xraylib.phantom $(PHANTOMS)
+$(PHANTOMS)/PHANTOMS.txt: xraylib/data/phantom.py | $(INSTALLED) $(if $(HELD),sweep)
+	$(PY) -m xraylib.data.phantom $(PHANTOMS)
 
 # The list of files, with sizes and times: newer only when the images are others.
 $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sweep)
@@ -115,27 +115,28 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 
 # --- the study ---
 
-BASE := xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/execute.py xraylib/page.py
-TABLES := $(BASE) xraylib/parallel.py xraylib/decode.py xraylib/index.py xraylib/images.py
-NETWORKS := xraylib/backend.py xraylib/corrupt.py xraylib/model.py xraylib/optimizer.py xraylib/weights.py xraylib/pipeline.py xraylib/published.py \
-    xraylib/train.py
+BASE := xraylib/config.py xraylib/files.py xraylib/plots.py tools/execute.py tools/page.py
+TABLES := $(BASE) xraylib/data/parallel.py xraylib/data/decode.py xraylib/data/index.py xraylib/data/images.py
+NETWORKS := xraylib/network/backend.py xraylib/data/corruptions.py xraylib/network/model.py xraylib/network/optimizer.py xraylib/network/weights.py \
+    xraylib/network/augment.py xraylib/network/published.py \
+    xraylib/network/train.py
 
-$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/audit.py $(B)/images.txt | $(INSTALLED)
+$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/data/audit.py $(B)/images.txt | $(INSTALLED)
 	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb
 
 $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: notebooks/02_train.ipynb $(RESULTS)/index.csv \
-    $(TABLES) $(NETWORKS) xraylib/diagram.py | $(INSTALLED)
+    $(TABLES) $(NETWORKS) xraylib/network/diagram.py | $(INSTALLED)
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
 # On patients, maps are drawn by the kind that did best on the phantoms of results/demo/.
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv results/field.csv \
     $(if $(filter full,$(PROFILE)),$(wildcard results/demo/map_choice.csv)) \
-    $(BASE) xraylib/metrics.py xraylib/evaluate.py xraylib/evidence.py xraylib/corrupt.py xraylib/explain.py \
-    xraylib/lungs.py xraylib/phantom.py xraylib/portable.py xraylib/foreign.py | $(INSTALLED)
+    $(BASE) xraylib/evaluation/metrics.py xraylib/evaluation/tables.py xraylib/evaluation/evidence.py xraylib/data/corruptions.py xraylib/evaluation/saliency.py \
+    xraylib/evaluation/lungs.py xraylib/data/phantom.py xraylib/predict/export.py xraylib/predict/outliers.py | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
 $(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(TABLES) \
-    xraylib/evaluate.py xraylib/predict.py xraylib/dicom.py xraylib/foreign.py xraylib/strangers.py | $(INSTALLED)
+    xraylib/evaluation/tables.py xraylib/predict/films.py xraylib/data/dicom.py xraylib/predict/outliers.py xraylib/predict/strangers.py | $(INSTALLED)
 	@$(RUN) notebooks/04_predict_val.ipynb $(B)/04_predict_val.ipynb
 
 # Ctrl-C must not delete what a stopped notebook has already renewed: its executed copy, written last, says what is done.
@@ -144,14 +145,14 @@ $(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions
 STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb
 
 # What a run gives is set beside what was published; that another CPU rounds otherwise is no failure of the run.
-$(B)/verified.txt: $(STUDY) xraylib/verify.py
-	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.verify | tee $@ || true
+$(B)/verified.txt: $(STUDY) tools/verify.py
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m tools.verify | tee $@ || true
 
 verify:
 	+@$(ALONE) $@-alone
 
 verify-alone: $(STUDY)
-	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.verify
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m tools.verify
 
 reproduce:
 	+@$(ALONE) $@-alone
@@ -160,8 +161,8 @@ reproduce-alone: $(STUDY) $(B)/verified.txt
 	@echo "Done, $(PROFILE) profile, images from $(FILMS): tables in $(RESULTS)/, figures in $(PLOTS)/, notebooks as pages in $(B)/*.html"
 
 # Of a run on real images it shows patients, as the notebooks in build/ do: build/ is never in git.
-$(B)/report.html: $(STUDY) xraylib/page.py
-	@$(PY) -m xraylib.page $(B) $@
+$(B)/report.html: $(STUDY) tools/page.py
+	@$(PY) -m tools.page $(B) $@
 
 report:
 	+@$(ALONE) $@-alone
@@ -177,22 +178,22 @@ bench:
 
 bench-alone: $(INSTALLED) $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt)
 	@$(PY) -m pip install --disable-pip-version-check --quiet torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
-	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.bench
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m tools.bench
 
 ablation:
 	+@$(ALONE) $@-alone
 
 ablation-alone: $(RESULTS)/index.csv
-	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.ablation
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m tools.ablation
 
 growth:
 	+@$(ALONE) $@-alone
 
 growth-alone: $(INSTALLED)
-	@XRAY_PROFILE=$(PROFILE) $(PY) -m xraylib.growth
+	@XRAY_PROFILE=$(PROFILE) $(PY) -m tools.growth
 
 publish: $(INSTALLED)
-	$(PY) -m xraylib.execute --publish build/full notebooks  # as executed on real images, without a picture of them
+	$(PY) -m tools.execute --publish build/full notebooks  # as executed on real images, without a picture of them
 	$(PY) -m cogapp -P -r README.md MODEL_CARD.md DATASHEET.md
 
 # --- tests ---

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import ablation, pipeline, plots
+from tools import ablation
+from xraylib import plots
 from xraylib.config import Config
 from xraylib.files import UserError
+from xraylib.network import augment
 
 
 def test_the_series_is_kept_out_of_training_and_of_tune_and_nothing_else_is():
@@ -91,7 +93,7 @@ def test_without_a_gap_nothing_changes():
 
 
 def test_every_variant_but_the_first_changes_the_recipe(config):
-    known = set(pipeline.INGREDIENTS)
+    known = set(augment.INGREDIENTS)
     left_out = [changes.get("without", ()) for changes in ablation.VARIANTS.values()]
     assert set().union(*left_out) == known  # each ingredient is questioned
     whole = dataclasses.replace(config, image_size=Config.image_size, input_size=Config.input_size)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from xraylib import alone
+from tools import alone
 
 MARK = """
 import pathlib, sys, time

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from xraylib import audit, metrics, phantom
-from xraylib.images import decode
-from xraylib.index import build_index, jpeg_quality
+from xraylib.data import audit, phantom
+from xraylib.data.images import decode
+from xraylib.data.index import build_index, jpeg_quality
+from xraylib.evaluation import metrics
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from xraylib import backend, verify
+from tools import verify
+from xraylib.network import backend
 
 BITS = """
-from xraylib import backend
+from xraylib.network import backend
 backend.start(7, "{policy}")
 layer = backend.keras.layers.Conv2D(8, 3)
 x = backend.tf.random.stateless_uniform((4, 16, 16, 1), [1, 2])

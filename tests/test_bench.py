@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import bench, metrics, train
-from xraylib.backend import keras
+from tools import bench
+from xraylib.evaluation import metrics
 from xraylib.files import UserError
+from xraylib.network import train
+from xraylib.network.backend import keras
 
 
 def test_a_pair_is_a_ratio_of_rates():

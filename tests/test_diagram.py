@@ -5,8 +5,8 @@ import sys
 import pytest
 from PIL import Image
 
-from xraylib import backend, diagram, model, published
 from xraylib.files import UserError
+from xraylib.network import backend, diagram, model, published
 from xraylib.plots import LIMIT
 
 

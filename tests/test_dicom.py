@@ -7,8 +7,8 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from xraylib import dicom
-from xraylib.decode import shrink
+from xraylib.data import dicom
+from xraylib.data.decode import shrink
 
 
 def film(path, levels, bits=12, **tags):

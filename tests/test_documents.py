@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import yaml
 
-from xraylib import evaluate
+from xraylib.evaluation import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -169,4 +169,4 @@ def test_the_citation_names_what_pyproject_says():
 
 def test_the_baselines_named_are_those_that_notebook_one_makes():
     header = (ROOT / "results" / "baselines.csv").read_text().split("\n")[1:]
-    assert {line.split(",")[0] for line in header if line} == set(evaluate.BASELINES)
+    assert {line.split(",")[0] for line in header if line} == set(tables.BASELINES)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from xraylib import download
+from xraylib.data import download
 from xraylib.files import UserError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import evidence, metrics
+from xraylib.evaluation import evidence, metrics
 
 
 def predictions(rows, network="xray_cnn", seed=0, split="test"):

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from xraylib import alone, execute
+from tools import alone, execute
 from xraylib.files import UserError
 
 
@@ -70,7 +70,7 @@ def test_an_interruption_is_short_and_writes_nothing(tmp_path, number):
     source, target, lock = (tmp_path / name for name in ("n.ipynb", "out.ipynb", "lock"))
     cell = "import time\nprint('at work', flush=True)\ntime.sleep(60)"
     nbformat.write(new_notebook(cells=[new_code_cell(cell, id="c")]), source)
-    command = [sys.executable, alone.__file__, str(lock), sys.executable, "-m", "xraylib.execute", source, target]
+    command = [sys.executable, alone.__file__, str(lock), sys.executable, "-m", "tools.execute", source, target]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     while "    at work" not in (line := run.stdout.readline()):
         assert line or run.poll() is None

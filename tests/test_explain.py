@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import backend, explain, model, published
-from xraylib.backend import keras
-from xraylib.explain import CAM, CAMS, PATHS, Kind
+from xraylib.evaluation import saliency
+from xraylib.evaluation.saliency import CAM, CAMS, PATHS, Kind
 from xraylib.files import UserError
+from xraylib.network import backend, model, published
+from xraylib.network.backend import keras
 
 
 @pytest.fixture
@@ -80,32 +81,32 @@ def of_films():
 def test_with_average_pooling_the_map_is_the_class_activation_map(by_hand, rule):
     images = spots()
     (layer,) = [one for one in by_hand.layers if isinstance(one, keras.layers.Conv2D)]
-    maps = explain.activation_maps(by_hand, rule, layer.name)(images).numpy()
+    maps = saliency.activation_maps(by_hand, rule, layer.name)(images).numpy()
     # channels 2x and x, weights 3 and -1: 5 x, divided by the 64 places of the mean
     np.testing.assert_allclose(maps, 5 * images[..., 0] / 64, rtol=1e-6)
 
 
 def test_layer_cam_leaves_out_what_speaks_against(by_hand):
     images = spots()
-    maps = explain.activation_maps(by_hand, "LayerCAM", by_hand.layers[0].name)(images).numpy()
+    maps = saliency.activation_maps(by_hand, "LayerCAM", by_hand.layers[0].name)(images).numpy()
     np.testing.assert_allclose(maps, 6 * images[..., 0] / 64, rtol=1e-6)  # the channel of weight -1 is not subtracted
 
 
 def test_integrated_gradients_of_a_linear_network_add_up_to_its_answer(of_films, films, monkeypatch):
-    monkeypatch.setattr(explain, "_smooth", lambda maps, places, fade: maps)
+    monkeypatch.setattr(saliency, "_smooth", lambda maps, places, fade: maps)
     images, _ = films
-    answer = explain.answerer(of_films)
-    maps = explain.mapper(of_films, Kind(PATHS[0], 0))(images)
+    answer = saliency.answerer(of_films)
+    maps = saliency.mapper(of_films, Kind(PATHS[0], 0))(images)
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), answer(images) - answer(images * 0), rtol=1e-4)
-    maps = explain.mapper(of_films, Kind(PATHS[1], 0))(images)
-    np.testing.assert_allclose(maps.sum(axis=(1, 2)), answer(images) - answer(explain.dark(images)), rtol=1e-4)
+    maps = saliency.mapper(of_films, Kind(PATHS[1], 0))(images)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), answer(images) - answer(saliency.dark(images)), rtol=1e-4)
 
 
 def test_chunks_do_not_change_a_map(of_films, films):
     images, _ = films
     for kind in (CAM, Kind("LayerCAM", 2, 4), Kind(PATHS[1], 0)):
         np.testing.assert_allclose(
-            explain.mapper(of_films, kind, chunk=7)(images), explain.mapper(of_films, kind)(images), rtol=1e-5
+            saliency.mapper(of_films, kind, chunk=7)(images), saliency.mapper(of_films, kind)(images), rtol=1e-5
         )
 
 
@@ -114,10 +115,10 @@ def test_both_networks_have_all_kinds_of_maps(build, config):
     backend.start(0)
     network = build() if build else model.build(config)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32)).astype(np.uint8)
-    tried = explain.kinds(network)
+    tried = saliency.kinds(network)
     assert len({str(kind) for kind in tried}) == len(tried) >= 7
     for kind in (tried[0], tried[-3], tried[-1]):
-        maps = explain.mapper(network, kind)(images)
+        maps = saliency.mapper(network, kind)(images)
         assert maps.shape == images.shape
         assert maps.dtype == np.float32
         assert (maps >= 0).all()
@@ -125,7 +126,7 @@ def test_both_networks_have_all_kinds_of_maps(build, config):
 
 def test_stages_are_the_last_layers_of_each_size(of_films):
     pooled = of_films.layers[2].name
-    assert explain.stages(of_films) == [of_films.layers[0].name, pooled]
+    assert saliency.stages(of_films) == [of_films.layers[0].name, pooled]
 
 
 def test_a_sure_network_keeps_its_map():
@@ -142,23 +143,23 @@ def test_a_sure_network_keeps_its_map():
     network.layers[2].set_weights([np.array([[0.5], [0.5]]), np.array([8.0])])  # probability 0.9997
     image = np.zeros((1, 4, 4, 1), np.float32)
     image[0, 1, 2] = 1
-    maps = explain.activation_maps(network, "Grad-CAM", network.layers[0].name)(image)
+    maps = saliency.activation_maps(network, "Grad-CAM", network.layers[0].name)(image)
     np.testing.assert_allclose(maps[0], image[0, ..., 0] / 16, rtol=0.02, atol=1e-6)
-    assert explain.answerer(network)(np.zeros((1, 4, 4), np.uint8))[0] == pytest.approx(8, rel=0.01)
+    assert saliency.answerer(network)(np.zeros((1, 4, 4), np.uint8))[0] == pytest.approx(8, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", [Kind("LayerCAM", 2, 1), Kind("LayerCAM", 2, 4), Kind(PATHS[0], 0)])
 def test_a_map_keeps_its_place(of_films, kind):
     image = np.zeros((1, 16, 16), np.uint8)
     image[0, 11:13, 3:5] = 250
-    row, column = np.unravel_index(explain.mapper(of_films, kind)(image)[0].argmax(), (16, 16))
+    row, column = np.unravel_index(saliency.mapper(of_films, kind)(image)[0].argmax(), (16, 16))
     assert abs(row - 11.5) <= 1
     assert abs(column - 3.5) <= 1
 
 
 def test_shifting_there_and_back_loses_only_the_edge():
     images = np.random.default_rng(0).integers(1, 256, (2, 12, 12)).astype(np.uint8)
-    back = explain._shifted(explain._shifted(images, 2, -1), -2, 1)
+    back = saliency._shifted(saliency._shifted(images, 2, -1), -2, 1)
     np.testing.assert_array_equal(back[:, 2:, :-1], images[:, 2:, :-1])
     assert not back[:, :2].any()
 
@@ -166,14 +167,14 @@ def test_shifting_there_and_back_loses_only_the_edge():
 def test_hiding_what_counts_lowers_the_answer():
     images = np.full((1, 16, 16), 50, np.uint8)
     images[0, 8:12, 4:8] = 250
-    maps = explain.occlusion(lambda x: x[:, 8:12, 4:8].mean(axis=(1, 2)) / 255, images, patch=4, stride=4)
+    maps = saliency.occlusion(lambda x: x[:, 8:12, 4:8].mean(axis=(1, 2)) / 255, images, patch=4, stride=4)
     assert maps.shape == (1, 4, 4)
     assert np.unravel_index(maps[0].argmax(), (4, 4)) == (2, 1)
     assert np.count_nonzero(maps) == 1
 
 
 def test_the_centre_prior_points_to_the_middle():
-    prior = explain.centre_prior(2, 9)
+    prior = saliency.centre_prior(2, 9)
     assert prior.shape == (2, 9, 9)
     assert prior[0].argmax() == 40
 
@@ -181,10 +182,10 @@ def test_the_centre_prior_points_to_the_middle():
 def test_inputs_are_made_for_each_network(by_hand):
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64)).astype(np.uint8)
     backend.start(0)
-    assert explain.as_input(published.build(), images).max() <= 1
-    assert explain.as_input(published.build(), images).shape == (2, 64, 64, 3)
+    assert saliency.as_input(published.build(), images).max() <= 1
+    assert saliency.as_input(published.build(), images).shape == (2, 64, 64, 3)
     own = images[:, :8, :8]
-    np.testing.assert_array_equal(explain.as_input(by_hand, own)[..., 0], own)
+    np.testing.assert_array_equal(saliency.as_input(by_hand, own)[..., 0], own)
 
 
 # --- the pointing game ---
@@ -195,7 +196,7 @@ def test_pointing_by_hand():
     masks[:, :2, :2] = True
     maps[0, 0, 1], maps[0, 3, 3] = 3, 1
     maps[1, 0, 0], maps[1, 3, 3] = 1, 3
-    hit, inside = explain.pointing(maps, masks)
+    hit, inside = saliency.pointing(maps, masks)
     assert hit.tolist() == [True, False, False]
     np.testing.assert_allclose(inside, [0.75, 0.25, np.nan])
 
@@ -204,7 +205,7 @@ def test_seeds_are_averaged_and_spread():
     right, wrong, masks = np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), np.zeros((4, 4, 4), bool)
     masks[:, 0, 0] = True
     right[:, 0, 0] = wrong[:, 3, 3] = 1
-    row = explain.scored([right, wrong, right, right], masks, np.arange(4), 100)
+    row = saliency.scored([right, wrong, right, right], masks, np.arange(4), 100)
     assert row["hits"] == row["inside"] == 0.75
     assert row["sd"] == pytest.approx(0.5)
     assert (row["images"], row["seeds"]) == (4, 4)
@@ -215,7 +216,7 @@ def test_the_game_is_won_by_who_knows_the_lesion_and_lost_with_another_films_map
     images, masks = films
     networks = {"xray_cnn": [of_films], "published": [of_films]}
     kinds = {"xray_cnn": Kind("LayerCAM", 1), "published": CAM}
-    table = explain.pointing_game(networks, kinds, images, masks, np.arange(30) // 2, masks.mean(axis=0))
+    table = saliency.pointing_game(networks, kinds, images, masks, np.arange(30) // 2, masks.mean(axis=0))
     table = table.set_index("method")
     own = table.loc["own CNN, LayerCAM, stage -1"]
     assert own.hits == 1
@@ -232,22 +233,22 @@ def test_the_best_kind_is_chosen_and_read_back(of_films, films, config):
     images, masks = films
     tried = {"xray_cnn": [Kind(PATHS[0], 0), CAM]}
     of_films.layers[4].set_weights([np.array([[-0.02]]), np.array([0.1])])  # answers with the darkness: no map of light
-    table = explain.choose({"xray_cnn": [of_films]}, tried, images, masks, np.arange(30))
+    table = saliency.choose({"xray_cnn": [of_films]}, tried, images, masks, np.arange(30))
     assert (table.hits == 0).all()
     of_films.layers[4].set_weights([np.array([[0.02]]), np.array([0.1])])
-    table = explain.choose({"xray_cnn": [of_films]}, tried, images, masks, np.arange(30))
+    table = saliency.choose({"xray_cnn": [of_films]}, tried, images, masks, np.arange(30))
     assert table.hits.is_monotonic_decreasing
     assert table.hits[0] == 1
     config.results.mkdir()
     table.to_csv(config.results / "map_choice.csv", index=False)
-    assert explain.chosen(config)["xray_cnn"] == Kind(table.rule[0], int(table.stage[0]), int(table.views[0]))
+    assert saliency.chosen(config)["xray_cnn"] == Kind(table.rule[0], int(table.stage[0]), int(table.views[0]))
 
 
 def test_no_choice_is_said(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(explain, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(saliency, "REPOSITORY", tmp_path)
     for phantoms in (True, False):
         with pytest.raises(UserError, match=r"map_choice.csv.*make reproduce"):
-            explain.chosen(dataclasses.replace(config, phantoms=phantoms))
+            saliency.chosen(dataclasses.replace(config, phantoms=phantoms))
 
 
 # --- the network, or the film? ---
@@ -259,7 +260,7 @@ def test_shuffled_weights_lose_the_map_and_the_network_is_left_alone(config, kin
     network = model.build(config)
     before = [w.copy() for w in network.get_weights()]
     images = np.random.default_rng(0).integers(0, 256, (6, config.image_size, config.image_size)).astype(np.uint8)
-    table = explain.sanity_check(network, images, kind)
+    table = saliency.sanity_check(network, images, kind)
     assert table.likeness.iloc[0] == 1
     assert table.likeness.iloc[-1] < 0.8
     assert table.layers.tolist() == list(range(len(table)))
@@ -269,23 +270,23 @@ def test_shuffled_weights_lose_the_map_and_the_network_is_left_alone(config, kin
 
 def test_a_map_that_draws_the_film_stays(config, monkeypatch):
     backend.start(0)
-    monkeypatch.setattr(explain, "mapper", lambda network, kind, fade: lambda images: images.astype(np.float32))
+    monkeypatch.setattr(saliency, "mapper", lambda network, kind, fade: lambda images: images.astype(np.float32))
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32)).astype(np.uint8)
-    table = explain.sanity_check(model.build(config), images)
+    table = saliency.sanity_check(model.build(config), images)
     np.testing.assert_allclose(table.likeness, 1)
 
 
 def test_likeness_by_hand():
     up = np.arange(16.0).reshape(1, 4, 4)
-    assert explain.likeness(up, up, 1) == pytest.approx(1)
-    assert explain.likeness(up, -up, 1) == pytest.approx(-1)
-    assert explain.likeness(up, up * 0, 1) == 0
+    assert saliency.likeness(up, up, 1) == pytest.approx(1)
+    assert saliency.likeness(up, -up, 1) == pytest.approx(-1)
+    assert saliency.likeness(up, up * 0, 1) == 0
 
 
 def test_a_map_agrees_with_occlusion_that_it_was_made_of():
     falls = np.random.default_rng(0).random((4, 5, 5)).astype(np.float32)
     maps = np.repeat(np.repeat(falls, 4, axis=1), 4, axis=2)
-    table = explain.agreement({"itself": maps, "its opposite": -maps}, falls, np.arange(4)).set_index("method")
+    table = saliency.agreement({"itself": maps, "its opposite": -maps}, falls, np.arange(4)).set_index("method")
     assert table.agreement["itself"] == pytest.approx(1)
     assert table.upper["its opposite"] == pytest.approx(-1)
 
@@ -297,7 +298,7 @@ def test_the_order_of_removal_takes_the_highest_square_first_and_each_once():
     maps = np.zeros((1, 24, 24), np.float32)
     maps[0, 4:6, 20:22] = 2
     maps[0, 0:2, 0:2] = 1
-    order = explain._order(maps)
+    order = saliency._order(maps)
     assert (order[0, 4:6, 20:22] == 0).all()
     np.testing.assert_allclose(order[0, 0:2, 0:2], 1 / 144)
     assert len(np.unique(order)) == 144
@@ -309,7 +310,7 @@ def test_who_knows_the_lesion_removes_and_restores_the_answer_sooner():
     pairs = [film(rng, 1, 24) for _ in range(12)]
     images, masks = np.stack([i for i, _ in pairs]), np.stack([m for _, m in pairs])
     maps = {"lesion": masks.astype(np.float32), "random map": rng.random(images.shape, np.float32)}
-    curves, areas = explain.removal(lambda x: x.max(axis=(1, 2)) / 25.0 - 5, images, maps, np.arange(12))
+    curves, areas = saliency.removal(lambda x: x.max(axis=(1, 2)) / 25.0 - 5, images, maps, np.arange(12))
     areas = areas.set_index(["test", "method"])
     assert areas.less_upper["deletion", "lesion"] < 0
     assert areas.less_lower["insertion", "lesion"] > 0
@@ -327,11 +328,11 @@ def test_who_knows_the_lesion_removes_and_restores_the_answer_sooner():
 def test_a_map_in_the_lungs_has_all_its_share_there(monkeypatch):
     parts = {name: np.zeros((4, 8, 8), bool) for name in ("lungs", "border", "elsewhere")}
     parts["lungs"][:, 2:4], parts["border"][:, :2], parts["elsewhere"][:, 4:] = True, True, True
-    monkeypatch.setattr(explain.lungs, "regions", lambda images: parts)
+    monkeypatch.setattr(saliency.lungs, "regions", lambda images: parts)
     maps = parts["lungs"].astype(float)
     maps[2:] = parts["border"][2:]
     rows = pd.DataFrame({"label": [0, 1, 0, 1], "patient": list("abcd")})
-    table = explain.lung_share(maps, np.zeros((4, 8, 8), np.uint8), rows, [0, 1, 1, 1], "a map")
+    table = saliency.lung_share(maps, np.zeros((4, 8, 8), np.uint8), rows, [0, 1, 1, 1], "a map")
     table = table.set_index(["group", "region"])
     assert table.share["all", "lungs"] == 0.5
     assert table.share["NORMAL, spared", "lungs"] == 1
@@ -348,8 +349,8 @@ def test_hiding_what_a_network_looks_at_costs_it_its_auroc(monkeypatch):
     images[rows.label == 1, 0:3, 0:3] = 250  # the class is written at the border
     lung = np.zeros(images.shape, bool)
     lung[:, 10:30, 10:30] = True
-    monkeypatch.setattr(explain.lungs, "fields", lambda x: lung)
-    table = explain.hidden_regions({"a": lambda x: x[:, :3, :3].mean(axis=(1, 2)) / 255}, images, rows)
+    monkeypatch.setattr(saliency.lungs, "fields", lambda x: lung)
+    table = saliency.hidden_regions({"a": lambda x: x[:, :3, :3].mean(axis=(1, 2)) / 255}, images, rows)
     auroc = table.set_index("hidden").auroc
     assert auroc["nothing"] == auroc["lungs"] == 1
     assert auroc["border"] < 0.8
@@ -362,10 +363,10 @@ def test_hiding_what_a_network_looks_at_costs_it_its_auroc(monkeypatch):
 
 def test_a_journey_adds_up_to_the_answer(of_films, films):
     image = films[0][0]
-    one = explain.journey(of_films, image)
+    one = saliency.journey(of_films, image)
     bias = of_films.layers[-1].get_weights()[1][0]
     assert (one.features * one.weights).sum() + bias == pytest.approx(one.logit, rel=1e-5)
-    assert one.logit == pytest.approx(explain.answerer(of_films)(image[None])[0], rel=1e-5)
+    assert one.logit == pytest.approx(saliency.answerer(of_films)(image[None])[0], rel=1e-5)
     assert one.probability == pytest.approx(1 / (1 + np.exp(-one.logit)))
     assert [maps.shape for _, maps in one.maps] == [(16, 16, 2), (8, 8, 1)]
     np.testing.assert_allclose(one.maps[0][1][..., 0], 2.0 * image)
@@ -374,6 +375,6 @@ def test_a_journey_adds_up_to_the_answer(of_films, films):
 
 def test_the_published_network_has_a_journey():
     backend.start(0)
-    one = explain.journey(published.build(), np.full((64, 64), 100, np.uint8))
+    one = saliency.journey(published.build(), np.full((64, 64), 100, np.uint8))
     assert len(one.features) == len(one.weights) == 128
     assert 0 < one.probability < 1

@@ -20,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xraylib import audit
-from xraylib.decode import MOST_PIXELS, decode
+from xraylib.data import audit
+from xraylib.data.decode import MOST_PIXELS, decode
+from xraylib.data.images import load_images
+from xraylib.data.index import CLASSES, FOLDERS, LEAST_SIDE, build_index, load_index
 from xraylib.files import UserError, whole, write_bytes, write_table
-from xraylib.images import load_images
-from xraylib.index import CLASSES, FOLDERS, LEAST_SIDE, build_index, load_index
 
 RNG = np.random.default_rng(0)
 FILM = Image.fromarray(RNG.integers(40, 220, (6, 5), dtype=np.uint8)).resize((40, 48), Image.Resampling.BICUBIC)
@@ -169,7 +169,7 @@ def test_memory_stays_below_its_bound_whatever_the_files_say(folder):
             (root / HERE / f"{name}{i}.png").write_bytes(saved(image, "PNG", compress_level=1))
     code = (
         "import resource, sys, dataclasses; from pathlib import Path; from xraylib.config import load_config\n"
-        "from xraylib.index import build_index\n"
+        "from xraylib.data.index import build_index\n"
         "config = dataclasses.replace(load_config('demo', {}), data=Path(sys.argv[1]), tune_folds=4)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "index, skipped = build_index(config)\n"
@@ -179,7 +179,7 @@ def test_memory_stays_below_its_bound_whatever_the_files_say(folder):
     assert ran.returncode == 0, ran.stderr
     read, listed, kilobytes = map(int, ran.stdout.split())
     assert (read, listed) == (88, 4)
-    from xraylib.index import WORKERS
+    from xraylib.data.index import WORKERS
 
     unit = 1 if sys.platform == "linux" else 1024  # macOS counts bytes
     assert kilobytes / unit < 50_000 + WORKERS * MOST_PIXELS * 4 / 1024
@@ -322,7 +322,7 @@ def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "film.jpeg"
         path.write_bytes(bytes(data))
-        from xraylib.index import _row
+        from xraylib.data.index import _row
 
         root = Path(name)
         (root / "train" / "NORMAL").mkdir(parents=True)
@@ -364,7 +364,7 @@ def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_p
 
 
 def test_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path):
-    from xraylib.backend import keras
+    from xraylib.network.backend import keras
 
     path = tmp_path / "network.keras"
     write_bytes(b"earlier", path)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xraylib import foreign
 from xraylib.files import UserError
+from xraylib.predict import outliers
 
 
 def films(n: int, seed: int, size: int = 32) -> np.ndarray:
@@ -18,7 +18,7 @@ def films(n: int, seed: int, size: int = 32) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def familiar():
-    return foreign.fit(films(400, 0), films(200, 1))
+    return outliers.fit(films(400, 0), films(200, 1))
 
 
 def test_the_limit_leaves_one_in_a_hundred_tune_films_above_it(familiar):
@@ -42,10 +42,10 @@ def test_what_lies_otherwise_is_foreign(familiar, change):
 
 
 def test_the_distance_is_mahalanobis(familiar):
-    train = foreign.statistics(films(400, 0))
+    train = outliers.statistics(films(400, 0))
     standard = (train - train.mean(0)) / (train.std(0) + 1e-6)
-    inverse = np.linalg.inv(np.cov(standard.T, bias=True) + foreign.RIDGE * np.eye(train.shape[1]))
-    z = (foreign.statistics(films(5, 9)) - train.mean(0)) / (train.std(0) + 1e-6)
+    inverse = np.linalg.inv(np.cov(standard.T, bias=True) + outliers.RIDGE * np.eye(train.shape[1]))
+    z = (outliers.statistics(films(5, 9)) - train.mean(0)) / (train.std(0) + 1e-6)
     wanted = np.sqrt(np.einsum("ni,ij,nj->n", z, inverse, z) / z.shape[1]) / float(familiar.limit)
     np.testing.assert_allclose(familiar.foreignness(films(5, 9)), wanted, rtol=1e-9)
 
@@ -54,8 +54,8 @@ def test_the_distance_is_mahalanobis(familiar):
 @given(st.integers(1, 20), st.integers(0, 255), st.integers(0, 99))
 def test_counted_quantiles_are_those_of_the_sorted_levels(size, spread, seed):
     image = np.random.default_rng(seed).integers(0, spread + 1, (size, size), np.uint8)
-    *quantiles, sd = foreign._levels(image)
-    np.testing.assert_array_equal(quantiles, np.quantile(image, foreign.QUANTILES, method="inverted_cdf"))
+    *quantiles, sd = outliers._levels(image)
+    np.testing.assert_array_equal(quantiles, np.quantile(image, outliers.QUANTILES, method="inverted_cdf"))
     assert sd == pytest.approx(image.std())
 
 
@@ -63,26 +63,26 @@ def test_counted_quantiles_are_those_of_the_sorted_levels(size, spread, seed):
 @given(st.integers(6, 130), st.integers(0, 255))
 def test_the_mean_of_places_is_the_mean_of_pixels_at_any_size(size, level):
     image = np.random.default_rng(size).integers(0, 256, (1, size, size)).astype(np.float64)
-    assert foreign._shrunk(image, 6).mean() == pytest.approx(image.mean())
-    np.testing.assert_allclose(foreign._shrunk(np.full((1, size, size), level), 6), level)
+    assert outliers._shrunk(image, 6).mean() == pytest.approx(image.mean())
+    np.testing.assert_allclose(outliers._shrunk(np.full((1, size, size), level), 6), level)
 
 
 def test_places_of_whole_pixels_are_their_means():
     image = np.arange(144, dtype=np.float64).reshape(1, 12, 12)
-    np.testing.assert_allclose(foreign._shrunk(image, 6)[0, 0, 1], image[0, :2, 2:4].mean())
+    np.testing.assert_allclose(outliers._shrunk(image, 6)[0, 0, 1], image[0, :2, 2:4].mean())
 
 
 def test_a_statistic_that_never_varies_spoils_nothing():
     black = np.zeros((50, 32, 32), np.uint8)
-    familiar = foreign.fit(black, black)
+    familiar = outliers.fit(black, black)
     assert np.isfinite(familiar.foreignness(films(3, 0))).all()
 
 
 def test_it_is_written_with_the_same_bytes_and_read_back(familiar, tmp_path):
     for name in ("one", "two"):
-        foreign.write(familiar, tmp_path / name)
-    assert (tmp_path / "one" / foreign.FILE).read_bytes() == (tmp_path / "two" / foreign.FILE).read_bytes()
-    back = foreign.read(tmp_path / "one")
+        outliers.write(familiar, tmp_path / name)
+    assert (tmp_path / "one" / outliers.FILE).read_bytes() == (tmp_path / "two" / outliers.FILE).read_bytes()
+    back = outliers.read(tmp_path / "one")
     np.testing.assert_array_equal(back.foreignness(films(5, 4)), familiar.foreignness(films(5, 4)))
     with pytest.raises(UserError, match=r"familiar\.npz: not there"):
-        foreign.read(tmp_path)
+        outliers.read(tmp_path)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import growth, plots
+from tools import growth
+from xraylib import plots
+from xraylib.data.index import build_index
 from xraylib.files import UserError
-from xraylib.index import build_index
 
 
 def test_copies_are_other_patients_and_no_file_is_there_twice(world, config, tmp_path):

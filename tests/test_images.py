@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xraylib.data.images import decode, load_images
+from xraylib.data.index import build_index
 from xraylib.files import UserError
-from xraylib.images import decode, load_images
-from xraylib.index import build_index
 
 
 @pytest.fixture

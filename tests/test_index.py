@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from xraylib import index as index_module
+from xraylib.data import index as index_module
+from xraylib.data.index import assign_splits, build_index, compare_with_official, find_root, parse_name, sample_patients
 from xraylib.files import UserError
-from xraylib.index import assign_splits, build_index, compare_with_official, find_root, parse_name, sample_patients
 
 
 @pytest.fixture

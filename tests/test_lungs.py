@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from xraylib import lungs, phantom
+from xraylib.data import phantom
+from xraylib.evaluation import lungs
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from xraylib import metrics
+from xraylib.evaluation import metrics
 from xraylib.files import UserError
 
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from xraylib import backend, model
-from xraylib.backend import keras, tf
+from xraylib.network import backend, model
+from xraylib.network.backend import keras, tf
 
 
 @pytest.mark.parametrize("training", [True, False])

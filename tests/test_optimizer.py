@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from xraylib.backend import keras, tf
-from xraylib.optimizer import FusedAdamW
+from xraylib.network.backend import keras, tf
+from xraylib.network.optimizer import FusedAdamW
 
 
 def walk(optimizer, steps=30):

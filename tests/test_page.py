@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from xraylib import page
+from tools import page
 
 ROOT = Path(__file__).resolve().parent.parent
 STORED = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from xraylib.parallel import in_order
+from xraylib.data.parallel import in_order
 
 
 def test_order_is_kept_and_no_more_is_begun_than_wanted():

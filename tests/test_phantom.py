@@ -9,8 +9,8 @@ from PIL import Image
 from scipy.ndimage import label
 from sklearn.metrics import roc_auc_score
 
-from xraylib import phantom
-from xraylib.index import build_index, parse_name
+from xraylib.data import phantom
+from xraylib.data.index import build_index, parse_name
 
 
 @pytest.fixture(scope="module")

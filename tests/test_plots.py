@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xraylib import metrics, plots
+from xraylib import plots
+from xraylib.evaluation import metrics
 from xraylib.files import UserError
 
 

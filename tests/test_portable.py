@@ -6,10 +6,12 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xraylib import backend, model, phantom, pipeline, portable, train
-from xraylib.decode import shrink
+from xraylib.data import phantom
+from xraylib.data.decode import shrink
 from xraylib.files import quiet
-from xraylib.model import keras
+from xraylib.network import augment, backend, model, train
+from xraylib.network.model import keras
+from xraylib.predict import export
 
 SIZE = 48
 layers = keras.layers
@@ -61,39 +63,39 @@ def films():
 @pytest.mark.parametrize("size", [SIZE, SIZE // 2])
 def test_probabilities_equal_keras_on_500_films(films, size):
     networks = [network(seed, size) for seed in (0, 1)]
-    found = logits(portable.export(networks, SIZE), films)
+    found = logits(export.export(networks, SIZE), films)
     wanted = np.stack([train.predict(one, films) for one in networks], axis=1)
     assert wanted.std(axis=0).min() > 1e-3  # not all alike, or the comparison would say little
     assert np.abs(1 / (1 + np.exp(-found.astype(np.float64))) - wanted).max() < 1e-4
 
 
 def test_the_bytes_are_the_same_at_every_run(world, config, monkeypatch):
-    from xraylib import published
+    from xraylib.network import published
 
     config.models.mkdir()
     train._without_optimizer(model.build(config)).save(config.models / "xray_cnn_seed0.keras")
-    once = portable.write(config).read_bytes()
+    once = export.write(config).read_bytes()
     published.build()  # whatever else was built in between
-    assert portable.write(config).read_bytes() == once
+    assert export.write(config).read_bytes() == once
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.floats(-30, 30), st.floats(0.8, 1.25), st.sampled_from([(16, 16), (31, 31), (31, 16)]))
 def test_any_view_is_four_pixels_and_weights(degrees, frame, sizes):
     def view(images, size):
-        return pipeline._warp(images, size, degrees * np.pi / 180, frame, frame, 1.0, 0.0, 0.0)
+        return augment._warp(images, size, degrees * np.pi / 180, frame, frame, 1.0, 0.0, 0.0)
 
     side, size = sizes
     images = np.random.default_rng(0).integers(0, 256, (2, side, side)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "view", view)
-        sources, weights = portable.taps(side, size)
+        patch.setattr(augment, "view", view)
+        sources, weights = export.taps(side, size)
     found = (images.reshape(2, -1)[:, sources] * weights).sum(axis=1).reshape(2, size, size)
     wanted = view(backend.tf.constant(images[..., None]), size).numpy()[..., 0]
     np.testing.assert_allclose(found, wanted, atol=0.05)
 
 
 def test_a_view_that_is_no_warp_is_refused(monkeypatch):
-    monkeypatch.setattr(pipeline, "view", lambda images, *_: backend.tf.nn.avg_pool2d(images, 3, 1, "SAME"))
+    monkeypatch.setattr(augment, "view", lambda images, *_: backend.tf.nn.avg_pool2d(images, 3, 1, "SAME"))
     with pytest.raises(ValueError, match="not a bilinear warp"):
-        portable.taps(16, 16)
+        export.taps(16, 16)

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from xraylib import evaluate, foreign, metrics, portable, predict, train
 from xraylib.config import REPOSITORY
+from xraylib.evaluation import metrics
 from xraylib.files import UserError
+from xraylib.network import train
+from xraylib.predict import export, films, outliers
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +31,15 @@ def trained(world, tmp_path_factory):
     _, index, images = world
     train.train_all(index, images, config, lambda text: None)
     predictions = pd.read_csv(config.results / "predictions.csv")
-    portable.write(config)
+    export.write(config)
     split = index.split.to_numpy()
-    foreign.write(foreign.fit(images[split == "train"], images[split == "tune"]), config.models)
-    evaluate.decision_file(predictions, config)
+    outliers.write(outliers.fit(images[split == "train"], images[split == "tune"]), config.models)
+    export.decision_file(predictions, config)
     return config, predictions
 
 
 def table(folder, models):
-    return pd.DataFrame(predict.predict_films(predict.find_films(folder), predict.load(models)))
+    return pd.DataFrame(films.predict_films(films.find_films(folder), films.load(models)))
 
 
 def run(*arguments, **options):
@@ -63,8 +65,8 @@ def test_the_published_networks_are_loaded_without_what_is_slow_to_start(world, 
     film = next((world[0] / "test" / "NORMAL").iterdir())
     code = (
         f"import sys; sys.argv = ['predict', {str(film)!r}, '--output', {str(tmp_path / 'table.csv')!r}]\n"
-        "from xraylib import predict\n"
-        "status = predict.main()\n"
+        "from xraylib.predict import films\n"
+        "status = films.main()\n"
         "slow = {'tensorflow', 'keras', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'pydicom'} & set(sys.modules)\n"
         "print(sorted(slow)); sys.exit(status)"
     )
@@ -79,11 +81,11 @@ def test_the_published_networks_are_loaded_without_what_is_slow_to_start(world, 
 
 
 def test_the_files_of_models_are_those_of_the_decision():
-    digests = json.loads((predict.MODELS / "decision.json").read_text())["sha256"]
+    digests = json.loads((films.MODELS / "decision.json").read_text())["sha256"]
     for name in digests:
-        file = predict.MODELS / name
-        assert predict.hashlib.sha256(file.read_bytes()).hexdigest() == digests[name], name
-    networks = {path.name for path in predict.MODELS.iterdir()} - {"decision.json"}
+        file = films.MODELS / name
+        assert films.hashlib.sha256(file.read_bytes()).hexdigest() == digests[name], name
+    networks = {path.name for path in films.MODELS.iterdir()} - {"decision.json"}
     assert networks == set(digests)
 
 
@@ -141,7 +143,7 @@ def test_the_status_and_the_table_tell_what_was_not_read(tmp_path, world):
     assert ran.returncode == 1
     assert "problem: " in ran.stderr and "bad.jpeg" in ran.stderr
     found = pd.read_csv(tmp_path / "table.csv")
-    assert tuple(found.columns) == predict.COLUMNS
+    assert tuple(found.columns) == films.COLUMNS
     assert found.probability.notna().tolist() == [False, True]
     assert run(tmp_path / "nowhere").returncode == 2
 
@@ -149,10 +151,10 @@ def test_the_status_and_the_table_tell_what_was_not_read(tmp_path, world):
 def test_how_many_work_at_once_does_not_change_the_answer(trained, world, monkeypatch):
     folder = world[0] / "test"
     whole = table(folder, trained[0].models)
-    monkeypatch.setattr(predict, "MOST_THREADS", 1)
+    monkeypatch.setattr(films, "MOST_THREADS", 1)
     pd.testing.assert_frame_equal(table(folder, trained[0].models), whole)
     for together in (1, 5):  # of 16 films, 5 leave one over
-        monkeypatch.setattr(predict, "TOGETHER", together)
+        monkeypatch.setattr(films, "TOGETHER", together)
         pd.testing.assert_frame_equal(table(folder, trained[0].models), whole)
 
 
@@ -160,9 +162,9 @@ def test_memory_does_not_grow_with_the_number_of_films(trained, world):
     film = str(next((world[0] / "test" / "NORMAL").iterdir()))
     code = (
         "import resource; from pathlib import Path; from xraylib import predict\n"
-        f"published = predict.load(Path({str(trained[0].models)!r}))\n"
+        f"published = films.load(Path({str(trained[0].models)!r}))\n"
         "used = []\n"
-        f"for i, _ in enumerate(predict.predict_films([{film!r}] * 3000, published)):\n"
+        f"for i, _ in enumerate(films.predict_films([{film!r}] * 3000, published)):\n"
         "    if i in (500, 2999): used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
         "print(used[1] / used[0])"
     )
@@ -183,19 +185,19 @@ def test_another_network_than_the_published_one_is_refused(trained, tmp_path, sp
         with (models / ("xray_cnn.tflite" if spoil == "changed" else "familiar.npz")).open("ab") as file:
             file.write(b"x")
     with pytest.raises(UserError, match=str(models)):
-        predict.load(models)
+        films.load(models)
 
 
 def test_no_images_is_one_message(tmp_path):
     with pytest.raises(UserError, match="no images inside"):
-        predict.find_films(tmp_path)
+        films.find_films(tmp_path)
     with pytest.raises(UserError, match="no such file or folder"):
-        predict.find_films(tmp_path / "nowhere")
+        films.find_films(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("probability", [0, 1e-9, 0.2, 0.5, 0.999, 1])
 def test_recalibration_is_that_of_the_study(trained, probability):
-    published = predict.load(trained[0].models)
+    published = films.load(trained[0].models)
     wanted = metrics.Recalibration(published.slope, published.intercept).apply(probability)
     assert published.calibrated(probability) == pytest.approx(float(wanted), abs=1e-12)
 
@@ -204,7 +206,7 @@ def test_the_decision_comes_from_tune_alone(trained, tmp_path):
     config, predictions = trained
     kept = json.loads((config.models / "decision.json").read_text())
     changed = predictions.assign(probability=predictions.probability.where(predictions.split == "tune", 0.5))
-    assert evaluate.decision_file(changed, config) == kept
+    assert export.decision_file(changed, config) == kept
 
 
 def test_a_decision_without_its_networks_is_refused(trained, tmp_path):
@@ -214,4 +216,4 @@ def test_a_decision_without_its_networks_is_refused(trained, tmp_path):
     models = shutil.copytree(config.models, tmp_path / "models")
     (models / "familiar.npz").unlink()
     with pytest.raises(UserError, match=r"no familiar\.npz"):
-        evaluate.decision_file(predictions, dataclasses.replace(config, models=models))
+        export.decision_file(predictions, dataclasses.replace(config, models=models))

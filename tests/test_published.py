@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xraylib import backend, published
+from xraylib.network import backend, published
 
 
 @pytest.fixture(scope="module")

@@ -8,26 +8,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import evaluate, evidence, metrics, report
+from tools import pages
 from xraylib.config import load_config
+from xraylib.evaluation import evidence, metrics, tables
 
 
 def test_the_headline_table_holds_the_figures_of_metrics_json():
-    summary = json.loads((report.RESULTS / "metrics.json").read_text())
+    summary = json.loads((pages.RESULTS / "metrics.json").read_text())
     own = summary["networks"]["xray_cnn"]["test"]
-    (line,) = [line for line in report.headline().splitlines() if report.NAMES["xray_cnn"] in line]
+    (line,) = [line for line in pages.headline().splitlines() if pages.NAMES["xray_cnn"] in line]
     for cell, name in zip(line.split("|")[2:-1], ("auroc", "accuracy", "sensitivity", "specificity"), strict=True):
         mean, _, sd, interval = cell.split()
         assert float(mean) == pytest.approx(own["chosen"][name]["mean"], abs=5e-4)
         assert float(sd) == pytest.approx(own["chosen"][name]["sd"], abs=5e-4)
         lower, upper = interval.strip("()").split("-")
         assert float(lower) <= float(mean) <= float(upper)
-    assert f"n = {own['n_images']} images of {own['n_patients']} patients" in report.headline()
+    assert f"n = {own['n_images']} images of {own['n_patients']} patients" in pages.headline()
 
 
 def test_every_kind_of_foreign_image_has_its_line():
-    table = pd.read_csv(report.RESULTS / "foreign.csv")
-    lines = report.foreign().splitlines()[2:]
+    table = pd.read_csv(pages.RESULTS / "foreign.csv")
+    lines = pages.foreign().splitlines()[2:]
     assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == table.kind.tolist()
     for line, row in zip(lines, table.itertuples(), strict=True):
         assert line.endswith(f"| {row.flagged:.3f} |")
@@ -35,15 +36,15 @@ def test_every_kind_of_foreign_image_has_its_line():
 
 
 def test_the_published_cnn_is_shown_where_it_decides():
-    summary = json.loads((report.RESULTS / "metrics.json").read_text())
+    summary = json.loads((pages.RESULTS / "metrics.json").read_text())
     half = summary["networks"]["published"]["test"]["half"]["accuracy"]["mean"]
-    (line,) = [line for line in report.headline().splitlines() if line.startswith(f"| {report.NAMES['published']} |")]
+    (line,) = [line for line in pages.headline().splitlines() if line.startswith(f"| {pages.NAMES['published']} |")]
     assert f"{half:.3f}" in line.split("|")[3]
 
 
 def test_metrics_follow_from_the_predictions():
-    predictions = pd.read_csv(report.RESULTS / "predictions.csv")
-    summary = json.loads((report.RESULTS / "metrics.json").read_text())
+    predictions = pd.read_csv(pages.RESULTS / "predictions.csv")
+    summary = json.loads((pages.RESULTS / "metrics.json").read_text())
     for network in ("published", "xray_cnn"):
         for point, which in (("chosen", None), ("half", 0.5)):
             for i, chosen in enumerate(summary["networks"][network]["operating_points"]):
@@ -59,10 +60,10 @@ def test_metrics_follow_from_the_predictions():
 
 
 def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exists():
-    table = pd.read_csv(report.RESULTS / "reporting.csv")
+    table = pd.read_csv(pages.RESULTS / "reporting.csv")
     assert len(table) >= 20
     assert set(table.answered) <= {"yes", "in part", "no"}
-    missing = [place for place in table.place if not (report.REPOSITORY / place).exists()]
+    missing = [place for place in table.place if not (pages.REPOSITORY / place).exists()]
     assert not missing
 
 
@@ -70,20 +71,20 @@ def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exis
 def published():
     """The published run's tables and settings."""
     config = dataclasses.replace(load_config("sample"), bootstrap_resamples=load_config("demo").bootstrap_resamples)
-    index = pd.read_csv(report.RESULTS / "index.csv", dtype={"patient_number": str}, keep_default_na=False)
-    predictions = pd.read_csv(report.RESULTS / "predictions.csv")
-    baselines = pd.read_csv(report.RESULTS / "baselines.csv")
+    index = pd.read_csv(pages.RESULTS / "index.csv", dtype={"patient_number": str}, keep_default_na=False)
+    predictions = pd.read_csv(pages.RESULTS / "predictions.csv")
+    baselines = pd.read_csv(pages.RESULTS / "baselines.csv")
     return config, index, predictions, baselines
 
 
 def test_the_story_follows_from_the_other_tables():
-    summary = json.loads((report.RESULTS / "metrics.json").read_text())
+    summary = json.loads((pages.RESULTS / "metrics.json").read_text())
     tables = {
-        name: pd.read_csv(report.RESULTS / f"{name}.csv", keep_default_na=name != "index")
+        name: pd.read_csv(pages.RESULTS / f"{name}.csv", keep_default_na=name != "index")
         for name in ("published_replay", "against_baselines", "index", "field", "story")
     }
     replay, compared, index, field, stored = tables.values()
-    story = evaluate.story(replay, summary, compared, index, field)
+    story = tables.story(replay, summary, compared, index, field)
     rows = ["group", "row", "measured_on", "statistic"]  # metrics.json is sorted by name, the run's summary is not
     pd.testing.assert_frame_equal(
         *(table.sort_values(rows, ignore_index=True) for table in (story, stored)), check_dtype=False
@@ -92,9 +93,9 @@ def test_the_story_follows_from_the_other_tables():
 
 
 def test_the_claim_is_two_sentences_of_figures_from_the_story():
-    said = report.claim()
+    said = pages.claim()
     assert len(re.findall(r"\.(?= [A-Z]|$)", said)) == 2
-    story = pd.read_csv(report.RESULTS / "story.csv").set_index(["row", "statistic"])
+    story = pd.read_csv(pages.RESULTS / "story.csv").set_index(["row", "statistic"])
     for row in ("published experiment, on unseen children", "this study's CNN"):
         for statistic in ("auroc", "accuracy"):
             figures = story.loc[(row, statistic)]
@@ -113,12 +114,12 @@ def test_the_claim_is_two_sentences_of_figures_from_the_story():
 def test_the_claims_words_follow_from_the_interval(interval, words, tmp_path, monkeypatch):
     row = dict(zip(("difference", "lower", "upper"), interval, strict=True))
     pd.DataFrame([{"statistic": "auroc"} | row]).to_csv(tmp_path / "differences.csv", index=False)
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    assert report._apart("auroc") == words
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    assert pages._apart("auroc") == words
 
 
 def test_what_an_ingredient_is_worth_is_named_where_it_exceeds_the_spread(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     rows = [
         {"variant": name, "seed": seed, "judge": judge, "images": 9, "auroc": auroc + (seed - 1) * sd}
         for name, sd, by_judge in (
@@ -131,49 +132,49 @@ def test_what_an_ingredient_is_worth_is_named_where_it_exceeds_the_spread(tmp_pa
         for seed in (0, 1, 2)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "ablation.csv", index=False)
-    said = report._variants()
+    said = pages._variants()
     assert "otherwise: -0.050 without frame, -0.010 without gamma;" in said
     assert "not seen: -0.100 without frame, +0.004 without noise;" in said
     assert "exchanged: none ([figure]" in said
 
 
 def test_the_readings_of_test_are_told_in_their_order():
-    ledger = pd.read_csv(report.RESULTS / "test_ledger.csv")
+    ledger = pd.read_csv(pages.RESULTS / "test_ledger.csv")
     assert ledger.reading.tolist() == list(range(1, len(ledger) + 1))
-    said = report.readings()
+    said = pages.readings()
     for name, before in (("auroc", "AUROC "), ("balanced_accuracy", "threshold ")):
         told = said.split(before)[1].split(";")[0].rstrip(".").split(", ")
         np.testing.assert_allclose([float(value) for value in told], ledger[name], atol=0.00051)
 
 
 def test_growth_is_told_from_the_least_to_the_most(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     rows = [(500, "decoding", 1.0, 80), (500, "training", 6.0, 900), (100_000, "decoding", 120.0, 90),
             (100_000, "training", 630.0, 950)]  # fmt: skip
     pd.DataFrame(rows, columns=["images", "step", "seconds", "peak_mb"]).to_csv(tmp_path / "growth.csv", index=False)
-    said = report._grown()
+    said = pages._grown()
     assert said.startswith("100,000 films instead of 500 (phantoms, repeated): decoding 2.0 minutes, training 10.5 ")
     assert "peak memory 950 MB instead of 900 " in said
 
 
 def test_speed_is_told_as_it_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     rows = [
         ("decoding, against tf.io", 1234.5, 99.94, "images/s", 12.352),
         ("training", 9.6, 27.4, "s", 2.9),
     ]
     pd.DataFrame(rows, columns=["name", "ours", "other", "unit", "ratio"]).to_csv(tmp_path / "bench.csv", index=False)
-    first, second = report.speed().splitlines()[2:]
+    first, second = pages.speed().splitlines()[2:]
     assert first == "| decoding, against tf.io | 1,234 images/s | 99.9 images/s | 12.35 |"
     assert second == "| training | 9.6 s | 27.4 s | 2.90 |"
 
 
 def test_the_field_is_named_with_its_sources():
-    table = pd.read_csv(report.RESULTS / "field.csv")
+    table = pd.read_csv(pages.RESULTS / "field.csv")
     assert table.link.str.match(r"https://\S+$").all()
     assert table.auroc.dropna().between(0.5, 1).all()
     assert table.accuracy.between(0.5, 1).all()
-    assert all(f"[{row.source}]({row.link}): {row.method}" in report.results() for row in table.itertuples())
+    assert all(f"[{row.source}]({row.link}): {row.method}" in pages.results() for row in table.itertuples())
 
 
 @pytest.mark.parametrize(
@@ -186,8 +187,8 @@ def test_the_field_is_named_with_its_sources():
 )
 def test_the_links_to_run_it_online_follow_from_the_citation(line, shown, tmp_path, monkeypatch):
     (tmp_path / "CITATION.cff").write_text(f"cff-version: 1.2.0\n{line}\n")
-    monkeypatch.setattr(report, "REPOSITORY", tmp_path)
-    assert shown in report.online()
+    monkeypatch.setattr(pages, "REPOSITORY", tmp_path)
+    assert shown in pages.online()
 
 
 def test_every_table_of_notebook_three_follows_from_the_predictions(published):
@@ -204,21 +205,21 @@ def test_every_table_of_notebook_three_follows_from_the_predictions(published):
         "sensitivity_analyses": evidence.sensitivity_analyses(own, index, points, config),
         "calibration": evidence.calibration(own, calibrated),
         "prior_shift": evidence.prior_shift(calibrated, learned),
-        "risk_coverage": evidence.risk_coverage(both, evaluate.decision_points(points)),
+        "risk_coverage": evidence.risk_coverage(both, tables.decision_points(points)),
         "worst_errors": evidence.worst_errors(own, points),
-        "differences": evaluate.differences(predictions, points, config),
+        "differences": tables.differences(predictions, points, config),
         "against_baselines": evidence.against_baselines(pd.concat([predictions, baselines]), config),
     }
     for name, table in derived.items():
-        stored = pd.read_csv(report.RESULTS / f"{name}.csv")
+        stored = pd.read_csv(pages.RESULTS / f"{name}.csv")
         pd.testing.assert_frame_equal(table.reset_index(drop=True), stored, rtol=1e-9, check_dtype=False)
 
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure():
-    atlas = (report.REPOSITORY / "Plot" / "README.md").read_text()
+    atlas = (pages.REPOSITORY / "Plot" / "README.md").read_text()
     linked = set(re.findall(r"\]\(([\w/]+\.png)\)", atlas))
-    there = {path.name for path in (report.REPOSITORY / "Plot").glob("*.png")}
-    shown = {f"demo/{path.name}" for path in (report.REPOSITORY / "Plot" / "demo").glob("*.png")}
+    there = {path.name for path in (pages.REPOSITORY / "Plot").glob("*.png")}
+    shown = {f"demo/{path.name}" for path in (pages.REPOSITORY / "Plot" / "demo").glob("*.png")}
     captioned = {name for name in linked if "/" not in name}
     patients = {"normal.png", "pneumonia.png"} | {name for name in there if name.endswith("_images.png")}
     assert captioned == there - patients
@@ -228,12 +229,12 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
 
 
 def test_figures_are_light():
-    for path in (report.REPOSITORY / "Plot").rglob("*.png"):
+    for path in (pages.REPOSITORY / "Plot").rglob("*.png"):
         assert path.stat().st_size <= 200_000, path.name
 
 
 def test_every_fault_of_the_table_names_a_test_that_exists():
-    tests = report.REPOSITORY / "tests"
+    tests = pages.REPOSITORY / "tests"
     rows = [
         line.split("|")[3].strip() for line in (tests / "README.md").read_text().splitlines() if line.startswith("| ")
     ]

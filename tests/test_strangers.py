@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from xraylib import foreign, phantom, strangers
-from xraylib.images import decode
+from xraylib.data import phantom
+from xraylib.data.images import decode
+from xraylib.predict import outliers, strangers
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def table(films):
 
     images, patients = films
     config = dataclasses.replace(load_config("sample"), bootstrap_resamples=100)
-    familiar = foreign.fit(images[:70], images[70:90])
+    familiar = outliers.fit(images[:70], images[70:90])
     return strangers.table(familiar, images[90:], patients[90:], config).set_index("kind")
 
 

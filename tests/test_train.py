@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xraylib import corrupt, train
+from xraylib.data import corruptions
 from xraylib.files import UserError
+from xraylib.network import train
 
 
 def quiet(message):
@@ -62,7 +63,7 @@ def test_both_networks_leave_tables_and_models_and_are_not_trained_twice(world, 
     _, index, images = world
     train.train_all(index, images, config, quiet)
     predictions = pd.read_csv(config.results / "predictions.csv")
-    spoilt = [f"xray_cnn@{name}" for name in corrupt.SERIES]
+    spoilt = [f"xray_cnn@{name}" for name in corruptions.SERIES]
     assert (
         len(predictions) == 2 * len(index) + (index.folder == "val").sum() + len(spoilt) * (index.split == "tune").sum()
     )
@@ -145,7 +146,9 @@ from pathlib import Path
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from xraylib import backend, config, images, index, train
+from xraylib import config
+from xraylib.data import images, index
+from xraylib.network import backend, train
 both = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 backend.strategy = lambda: both
 network, where = train.compiled, []

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from xraylib.backend import keras
 from xraylib.files import UserError
-from xraylib.weights import load_network, save_network
+from xraylib.network.backend import keras
+from xraylib.network.weights import load_network, save_network
 
 
 def network(*layers, size=8):

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
-from xraylib import metrics
+from xraylib.data.index import SPLITS
+from xraylib.evaluation import metrics
 from xraylib.files import UserError, write_bytes
-from xraylib.index import SPLITS
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column of a journal's page, and both
 LIMIT = 200_000  # bytes of a PNG
@@ -586,7 +586,7 @@ def robustness(table: pd.DataFrame, statistic: str, axes, n: int, kind: str = ""
 
 
 def pointing_game(table: pd.DataFrame, axes, kind: str = "") -> None:
-    """How often each map's highest place lies in the lesion, and its share inside; table: explain.pointing_game."""
+    """How often each map's highest place lies in the lesion, and its share inside; table: saliency.pointing_game."""
     _some(table, "pointing_game", "explain.pointing_game")
     panels = (("hits", "lower", "upper", "share of films whose map peaks in the lesion"),
               ("inside", "inside_lower", "inside_upper", "share of the map in the lesion"))  # fmt: skip
@@ -615,7 +615,7 @@ def pointing_game(table: pd.DataFrame, axes, kind: str = "") -> None:
 def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
     """Likeness of maps to the untouched network's while weights are shuffled from the top, a panel per network.
 
-    table: explain.sanity_check's, with columns network, map and images before.
+    table: saliency.sanity_check's, with columns network, map and images before.
     """
     _some(table, "sanity_check", "explain.sanity_check")
     looks = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"))
@@ -632,7 +632,7 @@ def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
 
 
 def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> None:
-    """Mean probability while places are taken away, and put back, by each map's order; tables: explain.removal."""
+    """Mean probability while places are taken away, and put back, by each map's order; tables: saliency.removal."""
     _some(curves, "removal", "explain.removal")
     looks = ((BLUE, "-", "o"), (SKY, "-", "s"), (GREEN, "-.", "D"), (BLACK, ":", "x"), (GREY, "--", "^"))
     for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
@@ -682,7 +682,7 @@ def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 def explainer(journeys: Mapping, image: np.ndarray, title: str, kind: str = "", channels: int = 9) -> Figure:
     """One radiograph through each network: film, maps after each stage, first filters, features, logit, probability.
 
-    journeys: network -> explain.Journey; of each stage the channels that vary most are shown, light for much.
+    journeys: network -> saliency.Journey; of each stage the channels that vary most are shown, light for much.
     """
     style()
     fig = plt.figure(figsize=(DOUBLE, 3.0 * len(journeys)))
@@ -776,7 +776,7 @@ def published_comparison(table: pd.DataFrame, ax: Axes, index: pd.DataFrame, kin
 
 
 def story(table: pd.DataFrame, axes, kind: str = "") -> np.ndarray:
-    """What was claimed, what it is worth on unseen children, and what others reach; table: evaluate.story.
+    """What was claimed, what it is worth on unseen children, and what others reach; table: tables.story.
 
     A row per line of the table, AUROC on axes[0] and accuracy on axes[1]. Filled: on this study's test split; hollow:
     on other images (the train folder, or the official test folder), which no interval makes comparable.

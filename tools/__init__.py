@@ -1,0 +1,1 @@
+"""Commands of make and of cog; no module or notebook imports them."""

@@ -1,0 +1,281 @@
+"""Index of images: a chest_xray folder -> one row per image, with label, subtype, patient, split, size and hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from xraylib.config import Config
+from xraylib.data.decode import MOST_PIXELS, SUFFIXES
+from xraylib.files import UserError
+from xraylib.data.parallel import CORES, in_order
+
+FOLDERS = ("train", "val", "test")
+SPLITS = ("train", "tune", "val", "test")
+CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
+REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
+WORKERS = min(CORES, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
+LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
+COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
+
+# Counted in the archive; Kaggle's page says 5,863 images, the true number is 5,856.
+OFFICIAL = {
+    ("train", "normal"): 1341,
+    ("train", "bacteria"): 2530,
+    ("train", "virus"): 1345,
+    ("val", "normal"): 8,
+    ("val", "bacteria"): 8,
+    ("test", "normal"): 234,
+    ("test", "bacteria"): 242,
+    ("test", "virus"): 148,
+}
+
+_PNEUMONIA = re.compile(r"(person\d+)_(bacteria|virus)_\d+", re.IGNORECASE)
+_NORMAL = re.compile(r"(?P<series>NORMAL2-)?(?P<number>IM-\d+)-\d+", re.IGNORECASE)
+
+
+def parse_name(name: str) -> tuple[str, str, str]:
+    """Subtype, patient and bare-number patient key of a file name.
+
+    "person1_virus_6.jpeg" -> ("virus", "person1_virus", "person1"): bacteria and virus run separate counters, so that
+    the patient is number and subtype. "NORMAL2-IM-0587-0001-0002.jpeg" -> ("normal", "NORMAL2-IM-0587", "IM-0587"): the
+    prefix counts. A name of another form is a patient of its own, of subtype "unknown".
+    """
+    stem = Path(name).stem
+    if match := _PNEUMONIA.match(stem):
+        number, subtype = match[1].lower(), match[2].lower()
+        return subtype, f"{number}_{subtype}", number
+    if match := _NORMAL.match(stem):
+        number = match["number"].upper()
+        return "normal", (match["series"] or "").upper() + number, number
+    return "unknown", stem, stem
+
+
+def find_root(path: Path) -> Path:
+    """The chest_xray folder at `path`: itself, or the one just inside it where `path` is what the archive unpacks to.
+
+    The archive holds the images twice, in chest_xray/ and in chest_xray/chest_xray/; exactly one root is ever walked.
+    Raises UserError where neither is a chest_xray folder.
+    """
+    if not path.is_dir():
+        found = "no folder, but a file" if path.is_file() else "no such folder"
+        raise UserError(f"{path}: {found}. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
+    for root in (path, path / "chest_xray"):
+        if (root / "train").is_dir():
+            return root
+    found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+    raise UserError(f"{path}: no train folder inside; found {found}. Wanted train/, val/ and test/. {REMEDY}")
+
+
+def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
+    """The image files of root/<folders>/{NORMAL,PNEUMONIA}, sorted; system files (._*, .DS_Store) are left out.
+
+    What bears an image's name is listed, be it a broken link or a folder: build_index says what is wrong with it.
+    Raises UserError where a folder is missing or holds no image.
+    """
+    files = []
+    for folder in folders:
+        for name in CLASSES:
+            directory = _directory(root, folder, name)
+            inside = [
+                Path(entry.path)
+                for entry in os.scandir(directory)
+                if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES
+            ]
+            if not inside:
+                wanted = ", ".join(sorted(SUFFIXES))
+                raise UserError(f"{directory}: no images. Wanted at least one file ending in {wanted}. {REMEDY}")
+            files += inside
+    return sorted(files)
+
+
+def _directory(root: Path, *parts: str) -> Path:
+    directory = root
+    for part in parts:
+        if not (directory / part).is_dir():
+            there = sorted(p.name for p in directory.iterdir() if p.is_dir())
+            near = get_close_matches(part.lower(), [name.lower() for name in there], n=1)
+            hint = f" Found {', '.join(there) or 'no folders'}" + ("; rename it?" if near else ".")
+            raise UserError(f"{root}: no {'/'.join(parts)} folder.{hint} {REMEDY}")
+        directory = directory / part
+    return directory
+
+
+def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The index table, and the table of files that were passed over (path, reason).
+
+    Reads every file once: its bytes are hashed, and decoded to the end at the JPEG decoder's smallest scale, so that
+    whatever is in the index can be trained on. Shows progress. The sample profile keeps config.sample_patients a group.
+
+    Raises UserError where a folder is missing, holds no image, or has no readable one.
+    """
+    try:
+        root = find_root(config.data)
+        files = list_images(root)
+    except OSError as error:  # an unreadable folder, or a loop of links
+        raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
+        rows = list(in_order(lambda path: _row(path, root), files, WORKERS, "reading images"))
+    table = pd.DataFrame(rows)
+    skipped = table.loc[table.reason != "", ["path", "reason"]].reset_index(drop=True)
+    index = table[table.reason == ""].drop(columns="reason").reset_index(drop=True)
+    index = index.astype({"width": "int64", "height": "int64", "quality": "int64"})
+    for folder in FOLDERS:
+        for label, name in enumerate(CLASSES):
+            if not ((index.folder == folder) & (index.label == label)).any():
+                first = skipped[skipped.path.str.startswith(f"{folder}/{name}/")].iloc[0]
+                raise UserError(f"{root / folder / name}: no readable image; {first.path}: {first.reason}. {REMEDY}")
+    if config.sample_patients:
+        index = sample_patients(index, config.sample_patients, config.split_seed)
+    index.insert(2, "split", assign_splits(index, config.tune_folds, config.split_seed))
+    return index, skipped
+
+
+def _row(path: Path, root: Path) -> dict:
+    relative = path.relative_to(root)
+    subtype, patient, number = parse_name(path.name)
+    row = {
+        "path": os.fsencode(relative).decode("utf-8", "replace") if not _is_text(relative) else relative.as_posix(),
+        "folder": relative.parts[0],
+        "label": CLASSES.index(relative.parts[1]),
+        "subtype": subtype,
+        "patient": patient,
+        "patient_number": number,
+        "width": 0,
+        "height": 0,
+        "mode": "",
+        "quality": 0,
+        "bytes": 0,
+        "sha256": "",
+        "reason": "" if _is_text(relative) else "the file's name is not UTF-8; rename it",
+    }
+    if row["reason"]:
+        return row
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe would wait for ever
+            raise ValueError("no file, but a folder, pipe or device")
+        row |= {"bytes": path.stat().st_size, "sha256": _sha256(path), **_look(path)}
+    except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
+        row["reason"] = " ".join(f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "").split())
+    return row
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # in pieces: a file may be larger than the memory
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _look(path: Path) -> dict:
+    """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
+    with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
+        found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
+        if min(image.size) < LEAST_SIDE:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
+        if getattr(image, "is_animated", False):
+            raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
+        image.draft("L", (1, 1))
+        ImageOps.exif_transpose(image, in_place=True)  # loads it; what decoding would stumble over is found now
+        if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+            raise ValueError("pixels that are no finite numbers")
+    return found
+
+
+def jpeg_quality(image: Image.Image) -> int:
+    """The quality, 1 to 100, that a JPEG file was saved with, from its luminance quantisation table; 0: no JPEG.
+
+    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality, and cuts
+    them at 255: below quality 25 the estimate is too high.
+    """
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return 0
+    scale = 100 * sum(tables[min(tables)]) / 3685
+    return round(min(100, max(1, (200 - scale) / 2 if scale <= 100 else 5000 / scale)))
+
+
+def compare_with_official(index: pd.DataFrame) -> pd.DataFrame:
+    """Images per folder and subtype here and in the official archive, and the difference (here - official)."""
+    here = index.groupby(["folder", "subtype"]).size()
+    table = pd.DataFrame({"here": here, "official": pd.Series(OFFICIAL)}).fillna(0).astype(int)
+    table.index.names = ["folder", "subtype"]
+    return table.assign(difference=table.here - table.official).reset_index()
+
+
+def assign_splits(index: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
+    """The split of each row: the folders val and test as they are; one patient in `folds` of folder train to tune.
+
+    Neither a patient nor a byte-identical image stands on both sides: groups are the patients joined by shared files.
+    Raises UserError where a class has fewer than `folds` such groups.
+    """
+    split = index.folder.to_numpy(dtype=object).copy()
+    train = index[index.folder == "train"]
+    groups = _linked_patients(train)
+    for label, name in enumerate(CLASSES):
+        n = len(set(groups[train.label == label]))
+        if n < folds:
+            raise UserError(
+                f"train/{name}: images of {n} patients; wanted at least {folds}, to keep tune patients apart. "
+                "Add images of other patients."
+            )
+    folded = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    strata = train.subtype if train.subtype.value_counts().min() >= folds else train.label
+    _, tune = next(folded.split(train, strata, groups))
+    split[np.flatnonzero(index.folder == "train")[tune]] = "tune"
+    return split
+
+
+def _linked_patients(table: pd.DataFrame) -> np.ndarray:
+    """A group number per row: patients who share a byte-identical file, directly or through others, are one group."""
+    patient, _ = pd.factorize(table.patient)
+    file, _ = pd.factorize(table.sha256)
+    n = patient.max(initial=-1) + 1
+    links = coo_array((np.ones(len(table)), (patient, n + file)), shape=(n + file.max(initial=-1) + 1,) * 2)
+    return connected_components(links, directed=False)[1][patient]
+
+
+def sample_patients(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """All images of at most `n` patients of each folder and subtype, drawn at random by `seed`; rows stay in order."""
+    rng = np.random.default_rng(seed)
+    kept = set()
+    for _, group in index.groupby(["folder", "subtype"], sort=True):
+        patients = np.sort(group.patient.unique())
+        kept |= set(rng.permutation(patients)[:n])
+    return index[index.patient.isin(kept)].reset_index(drop=True)
+
+
+def load_index(config: Config) -> pd.DataFrame:
+    """The index table that notebook 01 wrote; UserError where it is not there yet."""
+    path = config.results / "index.csv"
+    if not path.exists():
+        raise UserError(f"{path}: not there. Run notebook 01_explore first, or: make reproduce")
+    index = pd.read_csv(path, dtype={"patient": str, "patient_number": str, "path": str}, keep_default_na=False)
+    if missing := [column for column in COLUMNS if column not in index]:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; another version wrote it, or a hand. "
+            "Remove it and run notebook 01_explore again, or: make reproduce"
+        )
+    return index

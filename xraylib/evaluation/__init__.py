@@ -1,0 +1,1 @@
+"""Evidence: predictions -> metrics, tables and saliency maps."""

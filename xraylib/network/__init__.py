@@ -1,0 +1,1 @@
+"""Networks: pixels -> logits. The only room that imports TensorFlow."""

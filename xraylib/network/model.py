@@ -1,0 +1,139 @@
+"""The study's CNN: a small residual network on grey images, with a normalisation that runs as one fused operation."""
+
+from __future__ import annotations
+
+from xraylib.config import Config
+from xraylib.network.backend import keras, tf
+
+layers = keras.layers
+
+
+@keras.saving.register_keras_serializable("xraylib")
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation over (batch, height, width), as TensorFlow's one fused operation.
+
+    Keras 3 runs the same arithmetic as separate element-wise operations, which more than halves the speed of a training
+    step on a CPU. Input and output: bfloat16 or float32 (batch, height, width, channels); statistics are float32.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, shape):
+        def weight(name, value, trainable):
+            return self.add_weight(
+                name=name,
+                shape=(shape[-1],),
+                initializer=value,
+                aggregation="mean",  # several GPUs see parts of a batch
+                trainable=trainable,
+                dtype="float32",
+                autocast=False,  # statistics in bfloat16 would lose the small variances
+            )
+
+        self.gamma = weight("gamma", "ones", True)
+        self.beta = weight("beta", "zeros", True)
+        self.moving_mean = weight("moving_mean", "zeros", False)
+        self.moving_variance = weight("moving_variance", "ones", False)
+
+    def call(self, x, training=False):
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1.0,
+            is_training=bool(training),
+        )
+        if training:
+            self.moving_mean.assign(self.momentum * self.moving_mean + (1 - self.momentum) * mean)
+            self.moving_variance.assign(self.momentum * self.moving_variance + (1 - self.momentum) * variance)
+        return y
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+def _convolution(channels: int, size: int = 3, stride: int = 1, **kwargs) -> keras.layers.Conv2D:
+    # No bias: the normalisation that follows has one.
+    return layers.Conv2D(
+        channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", **kwargs
+    )
+
+
+@keras.saving.register_keras_serializable("xraylib")
+class Residual(keras.layers.Layer):
+    """Two 3x3 convolutions beside a shortcut, which is averaged and projected where the shape changes.
+
+    (batch, h, w, c) -> (batch, h / stride, w / stride, channels).
+    """
+
+    def __init__(self, channels: int, stride: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.stride = channels, stride
+        policy = {"dtype": self.dtype_policy}  # a network that is loaded keeps the precision that it was saved in
+
+        def normalised(size: int, stride: int = 1) -> list:
+            return [_convolution(channels, size, stride, **policy), FusedBatchNormalization(**policy)]
+
+        self.first = [*normalised(3, stride), layers.ReLU(**policy)]
+        self.second = normalised(3)
+        average = layers.AveragePooling2D(stride, padding="same", **policy)
+        self.shortcut = [average, *normalised(1)] if stride > 1 else []
+
+    def build(self, shape):
+        for branch, inputs in ((self.first, shape), (self.second, None), (self.shortcut, shape)):
+            inputs = inputs or self.compute_output_shape(shape)
+            for layer in branch:
+                layer.build(inputs)
+                inputs = layer.compute_output_shape(inputs)
+
+    def call(self, x, training=False):
+        y = _through(self.first + self.second, x, training)
+        return tf.nn.relu(y + _through(self.shortcut, x, training))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *(-(-side // self.stride) for side in shape[1:3]), self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "stride": self.stride}
+
+
+def _through(branch: list, x, training: bool):
+    for layer in branch:
+        x = layer(x, training=training) if isinstance(layer, FusedBatchNormalization) else layer(x)
+    return x
+
+
+def build(config: Config) -> keras.Model:
+    """The study's CNN: float32 (batch, input_size, input_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
+
+    The network rescales by itself, so that whoever loads it can't feed it the wrong range. It ends on maps of 3 x 3
+    places (for 120 pixels), each of which sees the whole film.
+    """
+    return keras.Sequential(
+        [
+            keras.Input((config.input_size, config.input_size, 1)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            _convolution(32, size=11, stride=5),  # sees every pixel, and leaves as few places as a smaller film would
+            FusedBatchNormalization(),
+            layers.ReLU(),
+            Residual(32),
+            Residual(64, stride=2),
+            Residual(64),
+            Residual(128, stride=2),
+            Residual(128),
+            Residual(192, stride=2),
+            layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.2),
+            layers.Dense(1, dtype="float32"),
+        ],
+        name="xray_cnn",
+    )

@@ -1,0 +1,1 @@
+"""Prediction: any film -> a decision, without TensorFlow."""
