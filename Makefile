@@ -116,33 +116,33 @@ $(B)/images.txt: FORCE $(if $(DATA),,$(PHANTOMS)/PHANTOMS.txt) | $(if $(HELD),sw
 # --- the study ---
 
 BASE := xraylib/config.py xraylib/files.py xraylib/plots.py tools/execute.py tools/page.py
-TABLES := $(BASE) xraylib/data/parallel.py xraylib/data/decode.py xraylib/data/index.py xraylib/data/images.py
-NETWORKS := xraylib/network/backend.py xraylib/data/corruptions.py xraylib/network/model.py xraylib/network/optimizer.py xraylib/network/weights.py \
-    xraylib/network/augment.py xraylib/network/published.py \
-    xraylib/network/train.py
+DATA_ROOM := $(wildcard xraylib/data/*.py)
+NETWORK_ROOM := $(wildcard xraylib/network/*.py)
+EVALUATION_ROOM := $(wildcard xraylib/evaluation/*.py)
 
-$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(TABLES) xraylib/data/audit.py $(B)/images.txt | $(INSTALLED)
+$(B)/01_explore.ipynb $(RESULTS)/index.csv &: notebooks/01_explore.ipynb $(BASE) $(DATA_ROOM) $(B)/images.txt | $(INSTALLED)
 	@$(RUN) notebooks/01_explore.ipynb $(B)/01_explore.ipynb
 
 $(B)/02_train.ipynb $(RESULTS)/history.csv $(RESULTS)/predictions.csv &: notebooks/02_train.ipynb $(RESULTS)/index.csv \
-    $(TABLES) $(NETWORKS) xraylib/network/diagram.py | $(INSTALLED)
+    $(BASE) $(DATA_ROOM) $(NETWORK_ROOM) | $(INSTALLED)
 	@$(RUN) notebooks/02_train.ipynb $(B)/02_train.ipynb
 
-# On patients, maps are drawn by the kind that did best on the phantoms of results/demo/.
 $(B)/03_evaluate.ipynb $(RESULTS)/metrics.json &: notebooks/03_evaluate.ipynb $(RESULTS)/predictions.csv results/field.csv \
-    $(if $(filter full,$(PROFILE)),$(wildcard results/demo/map_choice.csv)) \
-    $(BASE) xraylib/evaluation/metrics.py xraylib/evaluation/tables.py xraylib/evaluation/evidence.py xraylib/data/corruptions.py xraylib/evaluation/saliency.py \
-    xraylib/evaluation/lungs.py xraylib/data/phantom.py xraylib/predict/export.py xraylib/predict/outliers.py | $(INSTALLED)
+    $(BASE) $(EVALUATION_ROOM) $(wildcard xraylib/predict/*.py) | $(INSTALLED)
 	@$(RUN) notebooks/03_evaluate.ipynb $(B)/03_evaluate.ipynb
 
-$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/predictions.csv $(RESULTS)/metrics.json $(TABLES) \
-    xraylib/evaluation/tables.py xraylib/predict/films.py xraylib/data/dicom.py xraylib/predict/outliers.py xraylib/predict/strangers.py | $(INSTALLED)
+$(B)/04_predict_val.ipynb: notebooks/04_predict_val.ipynb $(RESULTS)/metrics.json $(EVALUATION_ROOM) \
+    $(wildcard xraylib/predict/*.py) | $(INSTALLED)
 	@$(RUN) notebooks/04_predict_val.ipynb $(B)/04_predict_val.ipynb
+
+$(B)/06_explain.ipynb: notebooks/06_explain.ipynb $(RESULTS)/predictions.csv $(BASE) $(EVALUATION_ROOM) | $(INSTALLED)
+	@$(RUN) notebooks/06_explain.ipynb $(B)/06_explain.ipynb
 
 # Ctrl-C must not delete what a stopped notebook has already renewed: its executed copy, written last, says what is done.
 .PRECIOUS: $(RESULTS)/index.csv $(RESULTS)/history.csv $(RESULTS)/predictions.csv $(RESULTS)/metrics.json
 
-STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb
+STUDY := $(B)/01_explore.ipynb $(B)/02_train.ipynb $(B)/03_evaluate.ipynb $(B)/04_predict_val.ipynb \
+    $(B)/06_explain.ipynb
 
 # What a run gives is set beside what was published; that another CPU rounds otherwise is no failure of the run.
 $(B)/verified.txt: $(STUDY) tools/verify.py

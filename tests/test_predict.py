@@ -26,7 +26,7 @@ def trained(world, tmp_path_factory):
 
     home = tmp_path_factory.mktemp("trained")
     homes = {name: home / name for name in ("results", "plots", "models", "build")}
-    short = {"seeds": (0,), "image_size": 32, "input_size": 32, "batch_size": 8, "epochs": 4}
+    short = {"seeds": (0,), "film_size": 32, "image_size": 32, "batch_size": 8, "epochs": 4}
     config = Config("sample", world[0], True, **homes, **short, published_steps=8, published_validation_steps=4)
     _, index, images = world
     train.train_all(index, images, config, lambda text: None)

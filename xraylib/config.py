@@ -22,24 +22,28 @@ class Config:
     plots: Path  # figures
     models: Path  # trained networks
     build: Path  # decoded images, executed notebooks; never in git
+    masks: Path | None  # lung masks, white = lung, named like the films; None: the released locator finds the lungs
 
     seeds: tuple[int, ...] = (0, 1, 2)  # one training of the study's CNN each
     split_seed: int = 0  # which patients of the train folder form the tune split
     tune_folds: int = 8  # one patient in this many goes to tune
     sample_patients: int | None = None  # patients per folder and class, in the sample profile
 
-    image_size: int = 128  # pixels a side of the decoded images, grey
-    input_size: int = 120  # pixels a side that the network sees, drawn from them; on 64, tune is told less well
+    film_size: int = 224  # pixels a side of the decoded films, grey
+    image_size: int = 128  # pixels a side of a frame: a film cropped to its lungs, all that the network sees
     batch_size: int = 64
-    epochs: int = 10
+    epochs: int = 24
+    locator_epochs: int = 6
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
+    label_smoothing: float = 0.05
     label_smoothing: float = 0.05
     without: tuple[str, ...] = ()  # augment.INGREDIENTS left out for make ablation
 
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000
     bootstrap_resamples: int = 2000
+    score_test: bool = True  # XRAY_STOP_AT=tune: False, while a design is chosen
 
     def network_file(self, network: str, seed: int) -> Path:
         """Where a trained network ("xray_cnn", "published") lies."""
@@ -49,6 +53,11 @@ class Config:
     def portable_file(self) -> Path:
         """Where the study's networks of all seeds lie as one file, which runs without TensorFlow."""
         return self.models / "xray_cnn.tflite"
+
+    @property
+    def locator_file(self) -> Path:
+        """Where the network that finds the lungs lies."""
+        return self.models / "lungs.keras"
 
     @property
     def kind(self) -> str:
@@ -63,13 +72,15 @@ _SHORTER: dict[str, dict[str, Any]] = {
         "epochs": 30,
         "batch_size": 16,
         # From 350 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
-        "without": ("frame", "stretch", "tone"),
+        "without": ("zoom", "aspect", "tone"),
+        "locator_epochs": 10,
         "published_steps": 400,
         "published_validation_steps": 200,
     },
     "sample": {
         "seeds": (0, 1),
         "epochs": 2,
+        "locator_epochs": 2,
         "sample_patients": 30,
         "batch_size": 16,
         "tune_folds": 3,
@@ -111,4 +122,26 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
         "sample": (build / "results", build / "Plot", build / "models"),
     }
     results, plots, models = homes[profile]
-    return Config(profile, data, phantoms, results, plots, models, build, **_SHORTER[profile])
+    masks = find_masks(data, phantoms, environ)
+    return Config(
+        profile,
+        data,
+        phantoms,
+        results,
+        plots,
+        models,
+        build,
+        masks,
+        score_test=environ.get("XRAY_STOP_AT") != "tune",
+        **_SHORTER[profile],
+    )
+
+
+def find_masks(data: Path, phantoms: bool, environ=os.environ) -> Path | None:
+    """The folder of lung masks: XRAY_MASKS (from make's MASKS), else lung_masks beside the films, else None."""
+    if phantoms:
+        return data.parent / "lungs"
+    if named := environ.get("XRAY_MASKS"):
+        return (REPOSITORY / Path(named).expanduser()).resolve()
+    beside = data.parent / "lung_masks"
+    return beside if beside.is_dir() else None

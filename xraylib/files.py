@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:  # prediction starts without pandas
     import pandas as pd
 
@@ -95,9 +97,15 @@ def write_json(value: object, path: Path) -> None:
     write_bytes((json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode(), path)
 
 
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write a NumPy array (.npy), whole or not at all."""
+    with whole(path) as temporary:
+        np.save(temporary, array)
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with the same bytes on every platform."""
-    write_bytes(table.to_csv(index=False, lineterminator="\n").encode(), path)
+    write_bytes(table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode(), path)
 
 
 @contextlib.contextmanager

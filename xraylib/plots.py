@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -493,51 +494,20 @@ def forest(table: pd.DataFrame, ax: Axes, title: str, kind: str = "") -> Axes:
     return ax
 
 
-def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str], whole: str, kind: str = "") -> None:
-    """A panel per judge (name -> title): AUROC of each variant, a dot a seed and a bar at their mean.
-
-    table: ablation.run; the dotted line is the mean of the variant `whole`, in which nothing is changed.
-    """
-    _some(table, "ablation", "ablation.run")
-    variants = list(dict.fromkeys(table.variant))
-    for ax, (judge, title) in zip(axes, judges.items(), strict=True):
-        of_judge = table[table.judge == judge]
-        for y, variant in enumerate(variants):
-            auroc = of_judge.auroc[of_judge.variant == variant]
-            ax.plot(auroc, [y] * len(auroc), "o", color=BLUE, markersize=3.5, alpha=0.7)
-            ax.plot(auroc.mean(), y, "|", color=BLACK, markersize=10, markeredgewidth=1.5)
-        ax.axvline(of_judge.auroc[of_judge.variant == whole].mean(), color=GREY, linestyle=":")
-        ax.set_yticks(range(len(variants)), variants)
-        ax.set_ylim(len(variants) - 0.5, -0.5)
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
-        ax.grid(axis="x")
-        ax.set_title(f"{title}\n(n = {of_judge.images.iloc[0]:,})")
-    axes[0].figure.supxlabel("AUROC (dot: a seed; bar: their mean; dotted: the whole recipe)", fontsize=7.5)
-    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn, and fewer pixels", kind), fontsize=8)
-
-
-def growth(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Two panels, of images: seconds of each step, with time in proportion dotted, and its peak memory.
-
-    table: growth.run.
-    """
-    _some(table, "growth", "growth.run")
-    colours = (BLUE, ORANGE, GREEN, PURPLE)
-    for (step, part), colour, marker in zip(table.groupby("step", sort=False), colours, "osD^", strict=True):
-        for ax, column in zip(axes, ("seconds", "peak_mb"), strict=True):
-            ax.plot(part.images, part[column], f"-{marker}", color=colour, markersize=4, label=step)
-        last = part.iloc[-1]
-        axes[0].plot(part.images, last.seconds * part.images / last.images, ":", color=colour, linewidth=0.8)
-    axes[0].set(xscale="log", yscale="log", xlabel="images", ylabel="seconds (dotted: in proportion)", title="Time")
-    axes[1].set(xscale="log", xlabel="images", ylabel="peak memory of the process (MB)", title="Memory")
-    axes[1].set_ylim(0, 1.15 * table.peak_mb.max())
-    for ax in axes:
-        ax.grid()
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    axes[0].figure.suptitle(
-        _with_kind(f"{table.images.min():,} to {table.images.max():,} images", "phantoms, repeated")
-    )
+def ablation(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """AUROC of each variant on tune and on test, a dot a seed, a bar at their mean; table: tools.ablation."""
+    _some(table, "ablation", "tools.ablation")
+    common = {"data": table, "x": "auroc", "y": "variant", "hue": "split", "palette": [ORANGE, BLUE], "ax": ax}
+    common["palette"] = common["palette"][: table.split.nunique()]
+    sns.stripplot(**common, dodge=True, size=4, jitter=False)
+    means = table.groupby(["variant", "split"], sort=False).auroc.mean().reset_index()
+    sns.stripplot(**common | {"data": means}, dodge=True, size=11, marker="|", linewidth=1.5, legend=False)
+    ax.set(xlabel="AUROC (dot: a seed, bar: their mean)", ylabel="")
+    ax.grid(axis="x")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title=None)
+    n = ", ".join(f"{split} n = {part.films.iloc[0]:,}" for split, part in table.groupby("split", sort=False))
+    ax.set_title(_with_kind(f"What makes it work ({n})", kind))
+    return ax
 
 
 def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
@@ -585,160 +555,43 @@ def robustness(table: pd.DataFrame, statistic: str, axes, n: int, kind: str = ""
     figure.suptitle(_with_kind(f"{STATISTICS[statistic]} under corruptions, test split (n = {n:,})", kind), fontsize=8)
 
 
-def pointing_game(table: pd.DataFrame, axes, kind: str = "") -> None:
-    """How often each map's highest place lies in the lesion, and its share inside; table: saliency.pointing_game."""
-    _some(table, "pointing_game", "explain.pointing_game")
-    panels = (("hits", "lower", "upper", "share of films whose map peaks in the lesion"),
-              ("inside", "inside_lower", "inside_upper", "share of the map in the lesion"))  # fmt: skip
-    for ax, (name, lower, upper, label) in zip(axes, panels, strict=True):
-        for y, (_, row) in enumerate(table.iterrows()):
-            colour, marker = (BLUE, "o") if row.method.startswith("own") else (ORANGE, "s")
-            colour, marker = (colour, marker) if "CNN" in row.method else (GREY, "D")
-            ax.plot((row[lower], row[upper]), (y, y), color=colour, linewidth=1.5)
-            _mark(ax, row[name], y, colour, marker)
-            text = f"{row[name]:.2f} ({row[lower]:.2f}-{row[upper]:.2f})"
-            ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
-        ax.axvline(
-            table.lesion.iloc[0], color=BLACK, linestyle=":", linewidth=0.8, label="the lesion's share of the film"
-        )
-        ax.set_yticks(range(len(table)), table.method if name == "hits" else [""] * len(table))
-        ax.set_ylim(len(table) - 0.5, -0.5)
-        ax.set_xlim(-0.02, 1.02 if name == "hits" else 1.1 * table.inside_upper.max())
-        ax.grid(axis="x")
-        ax.set_xlabel(label)
-    axes[0].set_ylabel("map")
-    axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    n = f"n = {table.images.iloc[0]:,}, mean over {_n(int(table.seeds.max()), 'seed')}"
-    axes[0].figure.suptitle(_with_kind(f"Pointing game, test split, PNEUMONIA ({n})", kind), fontsize=8)
-
-
-def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
-    """Likeness of maps to the untouched network's while weights are shuffled from the top, a panel per network.
-
-    table: saliency.sanity_check's, with columns network, map and images before.
-    """
-    _some(table, "sanity_check", "explain.sanity_check")
-    looks = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"))
-    for ax, (network, part) in zip(np.ravel(axes), table.groupby("network", sort=False), strict=True):
-        for (colour, dash, marker), (name, rows) in zip(looks, part.groupby("map", sort=False), strict=False):
-            share = 100 * rows.layers / rows.layers.max()
-            ax.plot(share, rows.likeness, dash, color=colour, marker=marker, markersize=4, label=name)
-        ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
-        ax.grid(axis="y")
-        ax.set(xlabel="layers with shuffled weights, from the top (%)", ylim=(-1.05, 1.05))
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
-        ax.set_title(_with_kind(f"{NETWORKS[network][3]}, test split (n = {part.images.iloc[0]:,})", kind))
-    np.ravel(axes)[0].set_ylabel("likeness (Spearman)\nto the first map")
-
-
-def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> None:
-    """Mean probability while places are taken away, and put back, by each map's order; tables: saliency.removal."""
-    _some(curves, "removal", "explain.removal")
-    looks = ((BLUE, "-", "o"), (SKY, "-", "s"), (GREEN, "-.", "D"), (BLACK, ":", "x"), (GREY, "--", "^"))
-    for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
-        for (colour, dash, marker), (method, rows) in zip(looks, part.groupby("method", sort=False), strict=False):
-            area = areas[(areas.test == test) & (areas.method == method)].iloc[0]
-            text = f"{method}: {area.area:.2f} ({area.lower:.2f}-{area.upper:.2f})"
-            ax.plot(100 * rows.share, rows.probability, dash, color=colour, marker=marker, markersize=3.5,
-                    linewidth=0.9, label=text)  # fmt: skip
-        what = "taken away" if test == "deletion" else "put back"
-        ax.set(xlabel=f"places {what}, the map's highest first (%)", ylim=(0, 1))
-        ax.grid()
-        ax.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.2),
-            title="area under the curve (95 % interval)",
-            title_fontsize=7,
-        )
-        n = areas.images.iloc[0]
-        ax.set_title(_with_kind(f"{test.capitalize()}, test split, PNEUMONIA (n = {n:,})", kind))
-    axes[0].set_ylabel("mean probability of pneumonia")
-
-
-def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """The share of one map in the lung fields and at the border by group, and the share of the film that these take."""
-    _some(table, "lung_share", "explain.lung_share")
-    what = _one(table["map"], "lung_share", "map")
-    groups = list(dict.fromkeys(table.group))
-    looks = {"lungs": (BLUE, "o", -0.15), "border": (VERMILLION, "s", 0.15)}
-    for region, (colour, marker, offset) in looks.items():
-        rows = table[table.region == region].set_index("group").loc[groups]
-        y = np.arange(len(groups)) + offset
-        ax.hlines(y, rows.lower, rows.upper, color=colour, linewidth=1.5)
-        ax.plot(rows.share, y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5,
-                linestyle="none", label=f"map, {region}")  # fmt: skip
-        ax.plot(rows.area, y, "|", color=colour, markersize=8, markeredgewidth=1.5, label=f"film, {region}")
-    of = table[table.region == "lungs"].set_index("group")
-    ax.set_yticks(range(len(groups)), [f"{group} (n = {of.images[group]:,})" for group in groups])
-    ax.set_ylim(len(groups) - 0.5, -0.5)
-    ax.set_xlim(0, None)
-    ax.grid(axis="x")
-    ax.set(xlabel="share\n(95 % interval over patients)", ylabel="films")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.24), ncols=2)
-    ax.set_title(_with_kind(f"{what[0].upper()}{what[1:]}, test split", kind))
+def sanity_check(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
+    """Similarity of Grad-CAM to the untouched network's while weights are shuffled; table: saliency.sanity_check."""
+    sns.lineplot(table, x="layers", y="similarity", marker="o", color=BLUE, ax=ax)
+    ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
+    ax.set(xlabel="layers with shuffled weights, from the top", ylim=(-1.05, 1.05))
+    ax.set_ylabel("similarity (Spearman)")
+    ax.set_title(_with_kind(f"Maps change when weights are shuffled, test (n = {n})", kind))
     return ax
 
 
-def explainer(journeys: Mapping, image: np.ndarray, title: str, kind: str = "", channels: int = 9) -> Figure:
-    """One radiograph through each network: film, maps after each stage, first filters, features, logit, probability.
-
-    journeys: network -> saliency.Journey; of each stage the channels that vary most are shown, light for much.
-    """
-    style()
-    fig = plt.figure(figsize=(DOUBLE, 3.0 * len(journeys)))
-    columns = 1 + max(len(one.maps) for one in journeys.values())
-    blocks = fig.subfigures(len(journeys), 1) if len(journeys) > 1 else [fig]
-    for block, (network, one) in zip(np.ravel(blocks), journeys.items(), strict=True):
-        _explain_one(block, NETWORKS[network], one, image, title, columns, channels)
-    fig.suptitle(_with_kind("One radiograph through both networks", kind), fontsize=8)
-    return fig
+def deletion(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """Mean probability while squares are removed in each map's order; table: saliency.deletion."""
+    shares = [name for name in table if name.startswith("at_")]
+    long = table.melt("method", shares, "share", "probability")
+    long["share"] = 100 * long.share.str.removeprefix("at_").astype(float)
+    sns.lineplot(long, x="share", y="probability", hue="method", style="method", markers=True, dashes=False, ax=ax)
+    ax.set(xlabel="squares removed, the map's highest first (%)", ylabel="mean probability", ylim=(0, 1))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), title=None)
+    ax.set_title(_with_kind(f"Deletion, test, PNEUMONIA (n = {table.films.iloc[0]})", kind))
+    return ax
 
 
-def _explain_one(block, looks, journey, image, title, columns, channels) -> None:
-    grid = block.add_gridspec(2, columns, height_ratios=(1.35, 1))
-    block.suptitle(looks[3], fontsize=8, color=looks[0], weight="bold")
-    _tile(block.add_subplot(grid[0, 0]), image, title, "gray")
-    for column, (name, maps) in enumerate(journey.maps, 1):
-        strongest = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:channels]
-        shown = np.moveaxis(maps[..., strongest], -1, 0)
-        shown = shown / np.maximum(np.abs(shown).max(axis=(1, 2), keepdims=True), 1e-9)
-        _tile(block.add_subplot(grid[0, column]), _mosaic(shown), name, "cividis")
-    filters = np.moveaxis(journey.filters, -1, 0)
-    bound = np.abs(filters).max()
-    _tile(block.add_subplot(grid[1, 0]), _mosaic(filters), f"{len(filters)} first filters", "RdBu_r", bound)
-    _contributions(block.add_subplot(grid[1, 1 : columns - 1]), journey)
-    ax = block.add_subplot(grid[1, columns - 1])
-    ax.set_axis_off()
-    text = f"logit {journey.logit:+.2f}\n\nprobability of\npneumonia\n{journey.probability:.3f}"
-    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, transform=ax.transAxes)
-
-
-def _contributions(ax: Axes, journey) -> None:
-    """Each feature times its weight, ordered: with the bias they add up to the logit."""
-    parts = np.sort(journey.features * journey.weights)[::-1]
-    ax.bar(range(len(parts)), parts, 1.0, color=np.where(parts > 0, VERMILLION, SKY))
-    ax.axhline(0, color=BLACK, linewidth=0.6)
-    ax.set(xlabel=f"{len(parts)} pooled features, ordered", ylabel="feature x weight", xlim=(-0.5, len(parts) - 0.5))
-    ax.set_title(f"for {parts[parts > 0].sum():+.2f}, against {parts[parts < 0].sum():+.2f}", fontsize=7)
-
-
-def _mosaic(tiles: np.ndarray) -> np.ndarray:
-    """Tiles (n, h, w) in a square arrangement with gaps: one float image."""
-    n, h, w = tiles.shape
-    side = int(np.ceil(np.sqrt(n)))
-    space = max(1, h // 12)
-    whole = np.full((side * (h + space) - space, side * (w + space) - space), np.nan)
-    for k, tile in enumerate(tiles):
-        row, column = k // side * (h + space), k % side * (w + space)
-        whole[row : row + h, column : column + w] = tile
-    return whole
-
-
-def _tile(ax: Axes, image: np.ndarray, title: str, colours: str, bound: float | None = None) -> None:
-    limits = {} if bound is None else {"vmin": -bound, "vmax": bound}
-    ax.imshow(image, cmap=colours, interpolation="nearest", **limits)
-    ax.set_title(title, fontsize=6.5)
-    ax.set_axis_off()
+def hidden(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """AUROC with regions of the film hidden, by network; table: saliency.hidden_regions."""
+    places = list(dict.fromkeys(table.hidden))
+    for offset, (network, part) in zip((-0.12, 0.12), table.groupby("network", sort=False), strict=True):
+        colour, _, marker, name = NETWORKS[network]
+        y = np.array([places.index(place) for place in part.hidden]) + offset
+        ax.hlines(y, part.lower, part.upper, color=colour, linewidth=1.5)
+        ax.plot(part.auroc, y, marker, color=colour, markersize=4.5, label=name, clip_on=False)
+    ax.axvline(0.5, color=BLACK, linestyle=":", linewidth=0.8)
+    ax.set_yticks(range(len(places)), places)
+    ax.set_ylim(len(places) - 0.5, -0.5)
+    ax.set(xlabel="AUROC, 95 % interval (dotted: chance)", ylabel="hidden")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.22), ncols=2)
+    ax.set_title(_with_kind(f"What is left when a region is hidden, test (n = {table.films.iloc[0]:,})", kind))
+    return ax
 
 
 def maps_over(

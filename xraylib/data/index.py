@@ -20,8 +20,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from xraylib.config import Config
 from xraylib.data.decode import MOST_PIXELS, SUFFIXES
-from xraylib.files import UserError
 from xraylib.data.parallel import CORES, in_order
+from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
 SPLITS = ("train", "tune", "val", "test")

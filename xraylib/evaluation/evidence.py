@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from tqdm import tqdm
 
 from xraylib.config import Config
@@ -249,7 +250,7 @@ def robustness(
 ) -> pd.DataFrame:
     """AUROC, sensitivity and specificity of every network under every corruption, at the thresholds chosen on tune.
 
-    predictors: (network, seed) -> what gives probabilities (n,) of uint8 images (n, size, size); images: the decoded
+    predictors: (network, seed) -> what gives logits (n,) of uint8 films (n, h, w); images: the decoded
     test images; label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, mean, sd
     (over seeds). Shows progress.
     """
@@ -259,7 +260,7 @@ def robustness(
         severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
         corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
         for (network, seed), predict in predictors.items():
-            each = np.split(predict(corrupted), len(severities))  # at once: a call costs as 100 images do
+            each = np.split(expit(predict(corrupted)), len(severities))  # at once: a call costs as 100 images do
             for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
                 rates = metrics.at_threshold(label, probability, points[network, seed].threshold)
                 values = {"auroc": metrics.ranking(label, probability)["auroc"]} | rates

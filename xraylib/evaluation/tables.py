@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import beta
 
 from xraylib.config import Config
@@ -44,7 +45,8 @@ def load_predictions(config: Config) -> pd.DataFrame:
     path = config.results / "predictions.csv"
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 02_train first, or: make reproduce")
-    return metrics.check(pd.read_csv(path, dtype={"path": str, "patient": str}))
+    table = pd.read_csv(path, dtype={"path": str, "patient": str})
+    return metrics.check(table.assign(probability=expit(table.logit)))
 
 
 def decision_points(points: Mapping) -> dict:

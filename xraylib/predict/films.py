@@ -1,4 +1,4 @@
-"""Any folder of frontal chest films -> a table with probability and decision, by the published networks of models/.
+"""Any folder of frontal chest films -> a table with probability and decision, by the released networks of models/.
 
 Nothing here imports TensorFlow, pandas or scikit-learn: one film is predicted before they would have started.
 """
@@ -21,11 +21,12 @@ import numpy as np
 from PIL import Image
 
 from xraylib.config import REPOSITORY
-from xraylib.data import decode, dicom
+from xraylib.data import decode, dicom, frames
 from xraylib.data.parallel import CORES, in_order
 from xraylib.files import UserError, quiet, whole
 from xraylib.predict import outliers
 
+LOCATOR = "lungs.tflite"
 MODELS = REPOSITORY / "models"
 SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
 MOST_THREADS = 16  # each keeps an interpreter of its own, 32 MB with the three networks
@@ -34,59 +35,66 @@ COLUMNS = ("path", "probability", "decision", "threshold", "seed_spread", "forei
 
 
 @dataclass(frozen=True)
-class Published:
-    """What predicts: the portable copy of all seeds' networks, where they decide, and which films they know."""
+class Released:
+    """What predicts: the locator, the networks of all seeds, where they decide, and which frames they know."""
 
+    locator: Path
     file: Path
+    film_size: int
     image_size: int
-    threshold: float  # on the seeds' mean probability, chosen on tune
-    slope: float  # of the recalibration, fitted on tune
-    intercept: float
+    threshold: float  # on the ensemble's probability, chosen on tune
     familiar: outliers.Familiar
 
-    def network(self) -> Callable[[np.ndarray], np.ndarray]:
-        """uint8 (n, size, size) -> float64 probabilities (n, seeds), before recalibration; for one thread at a time."""
-        from ai_edge_litert.interpreter import Interpreter
+    def network(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """uint8 films (n, h, w) -> frames, uint8 (n, size, size), and probabilities (n, seeds); for one thread."""
+        locate, logits = _runner(self.locator), _runner(self.file)
 
-        interpreter = Interpreter(str(self.file), num_threads=1)
-        interpreter.allocate_tensors()  # announces itself, the first time in a process
-        given, logits = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
-
-        def predict(images: np.ndarray) -> np.ndarray:
-            interpreter.resize_tensor_input(given, images.shape)  # costs nothing where it is as before
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(given, images)
-            interpreter.invoke()
-            return 1 / (1 + np.exp(-interpreter.get_tensor(logits).astype(np.float64)))
+        def predict(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            masks = locate(np.stack([frames.shrink(film) for film in films]))
+            cut = [frames.frame(f, frames.lung_box(m), self.image_size) for f, m in zip(films, masks, strict=True)]
+            return np.stack(cut), 1 / (1 + np.exp(-logits(np.stack(cut)).astype(np.float64)))
 
         return predict
 
-    def calibrated(self, probability: float) -> float:
-        """metrics.Recalibration of one probability, without what that module imports."""
-        clipped = np.clip(probability, 1e-7, 1 - 1e-7)
-        return float(1 / (1 + np.exp(-(self.slope * np.log(clipped / (1 - clipped)) + self.intercept))))
+
+def _runner(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The network of a TFLite file as a function of uint8 images (n, size, size); for one thread at a time."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file), num_threads=1)
+    interpreter.allocate_tensors()  # announces itself, the first time in a process
+    given, found = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
+
+    def run(images: np.ndarray) -> np.ndarray:
+        interpreter.resize_tensor_input(given, images.shape)  # costs nothing where it is as before
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given, images)
+        interpreter.invoke()
+        return interpreter.get_tensor(found)
+
+    return run
 
 
-def load(models: Path = MODELS) -> Published:
-    """The published networks of a models folder. UserError where a file is missing or not the one of decision.json."""
+def load(models: Path = MODELS) -> Released:
+    """The released networks of a models folder. UserError where a file is missing or not the one of decision.json."""
     described = models / "decision.json"
     if not described.exists():
         raise UserError(
             f"{described}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
         )
     decision = json.loads(described.read_text())
-    wanted = {"portable", "sha256", "image_size", "threshold", "slope", "intercept"}
+    wanted = {"portable", "sha256", "film_size", "image_size", "threshold"}
     if missing := sorted(wanted - set(decision)):
         raise UserError(
             f"{described}: of another version, without {', '.join(missing)}. Get it again, or run: make reproduce"
         )
-    for name in (decision["portable"], outliers.FILE):
+    for name in (decision["portable"], LOCATOR, outliers.FILE):
         file, digest = models / name, decision["sha256"][name]
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
         if found != digest:
-            raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the published run. Get it again.")
-    fitted = {name: decision[name] for name in ("image_size", "threshold", "slope", "intercept")}
-    return Published(models / decision["portable"], **fitted, familiar=outliers.read(models))
+            raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the released run. Get it again.")
+    sizes = {name: decision[name] for name in ("film_size", "image_size", "threshold")}
+    return Released(models / LOCATOR, models / decision["portable"], **sizes, familiar=outliers.read(models))
 
 
 def find_films(path: Path) -> list[str]:
@@ -116,51 +124,52 @@ def _may_be_film(path: Path) -> bool:
         return False
 
 
-def predict_films(paths: list[str], published: Published) -> Iterator[dict]:
+def predict_films(paths: list[str], released: Released) -> Iterator[dict]:
     """A row (COLUMNS) per file, in order, as soon as it is known; shows progress.
 
-    probability and threshold are calibrated on tune; decisions are those of the ensemble; seed_spread is the SD over
+    decisions are those of the ensemble; seed_spread is the SD over
     the networks' probabilities. foreignness above 1, and whatever stands in warning, says that the file is unlike the
     films of the study. A file that cannot be read has its reason in `problem`, and no probability. Every core decodes
     and predicts; memory grows neither with the number of files nor with their size in all.
     """
     per_thread = threading.local()
-    threshold = round(published.calibrated(published.threshold), 6)
+    threshold = round(released.threshold, 6)
 
     def rows(some: list[str]) -> list[dict]:
         if not hasattr(per_thread, "network"):
-            per_thread.network = next(first, None) or published.network()
-        return [row | {"threshold": threshold} for row in _rows(some, published, per_thread.network)]
+            per_thread.network = next(first, None) or released.network()
+        return [row | {"threshold": threshold} for row in _rows(some, released, per_thread.network)]
 
     with quiet():
-        first = iter([published.network()])
+        first = iter([released.network()])
     parts = [paths[i : i + TOGETHER] for i in range(0, len(paths), TOGETHER)]
     for some in in_order(rows, parts, min(CORES, MOST_THREADS), films=len):
         yield from some
 
 
-def _rows(paths: list[str], published: Published, network: Callable[[np.ndarray], np.ndarray]) -> list[dict]:
+def _rows(paths: list[str], released: Released, network: Callable[[np.ndarray], np.ndarray]) -> list[dict]:
     """A row per file; what can be read of them is predicted at once."""
     rows: list[dict] = [{**dict.fromkeys(COLUMNS, ""), "path": path} for path in paths]
     read = []
     for row, path in zip(rows, paths, strict=True):
         try:
-            read.append((row, *_read(Path(path), published.image_size)))
+            read.append((row, *_read(Path(path), released.film_size)))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             row["problem"] = f"{type(error).__name__}: {error}".replace(path, Path(path).name)
     if read:
         films = np.stack([film for _, film, _ in read])
-        told = zip(read, network(films), published.familiar.foreignness(films).tolist(), strict=True)
+        cut, probabilities = network(films)
+        told = zip(read, probabilities, released.familiar.foreignness(cut).tolist(), strict=True)
         for (row, _, oddities), each, strange in told:
-            row |= _told(each, strange, oddities, published)
+            row |= _told(each, strange, oddities, released)
     return rows
 
 
-def _told(each: np.ndarray, strange: float, oddities: list[str], published: Published) -> dict:
+def _told(each: np.ndarray, strange: float, oddities: list[str], released: Released) -> dict:
     """What the networks' probabilities (seeds,), the foreignness and the file's own oddities add to a row."""
     return {
-        "probability": round(published.calibrated(each.mean()), 6),
-        "decision": "PNEUMONIA" if each.mean() >= published.threshold else "NORMAL",
+        "probability": round(float(each.mean()), 6),
+        "decision": "PNEUMONIA" if each.mean() >= released.threshold else "NORMAL",
         "seed_spread": round(float(each.std()), 6),
         "foreignness": round(strange, 3),
         "warning": "; ".join(["unlike the films of the study"] * (strange > 1) + oddities),
@@ -184,11 +193,11 @@ def main() -> int:
     said: list[str] = []
     try:
         films = find_films(arguments.images)
-        published = load()
+        released = load()
         with whole(arguments.output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()
-            for row in predict_films(films, published):
+            for row in predict_films(films, released):
                 table.writerow(row)
                 notes = {what: row[what] for what in ("problem", "warning") if row[what]}
                 said += [f"{what}: {row['path']}: {note}" for what, note in notes.items() if counts[what] < 20]
