@@ -132,7 +132,9 @@ def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         part = table[table.label == label]
         ax.bar(part.films + 0.4 * label - 0.2, part.children, 0.4, color=colour, hatch=hatch, edgecolor="white",
                linewidth=0, label=name)  # fmt: skip
-    ax.set(yscale="log", ylim=(0.7, None), xlabel="films of one child", ylabel="children (log scale)")
+    ax.set(
+        yscale="log", ylim=(0.7, 5 * table.children.max()), xlabel="films of one child", ylabel="children (log scale)"
+    )
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
@@ -143,9 +145,10 @@ def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """Width against height in pixels, a point per film, by class."""
     _some(index, "sizes", "the index table")
     shuffled = index.sample(frac=1, random_state=0)  # else the class drawn last hides the other
-    named = shuffled.label.map({label: look[0] for label, look in CLASSES.items()}).rename(None)
-    sns.scatterplot(shuffled, x="width", y="height", hue=named, style=named, s=9, alpha=0.5, ax=ax, linewidth=0,
-                    palette={look[0]: look[1] for look in CLASSES.values()})  # fmt: skip
+    for label, (name, colour, marker, _) in CLASSES.items():
+        part = shuffled[shuffled.label == label]
+        ax.scatter(part.width, part.height, s=6, c=colour, marker=marker, alpha=0.5, linewidths=0.6, label=name)
+    ax.legend(loc="upper left", markerscale=2)
     ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
     return _title(ax, "Size of the files", index, kind)
 
@@ -202,7 +205,7 @@ def method(film, lungs, box, frame, saliency, probability: float, axes, kind: st
     film: uint8 (h, w); lungs: (h, w) or smaller, above 0.5 is lung; box: (left, top, right, bottom) in shares of the
     film; frame: uint8 (size, size); saliency: float, the same shape; probability: of pneumonia.
     """
-    titles = ("1 film", "2 lungs found", "3 box of the lungs", "4 frame: cropped, stretched", "5 Grad-CAM", "6 score")
+    titles = ("1 film", "2 lungs found", "3 box of the lungs", "4 frame", "5 Grad-CAM", "6 score")
     height, width = film.shape[:2]
     images = (film, film, film, frame, frame)
     radiographs(images, titles[:5], axes, "From a film to a score", kind)
@@ -239,8 +242,8 @@ def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         text = f"{row.name}\n{_n(row.n_films, 'film')}\n{_n(row.n_children, 'child')}"
         box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE, "linewidth": 0.8}
         if row.parent:
-            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 17, "shrinkB": 17}
-            ax.annotate("", at[row.name], at[row.parent], arrowprops=arrow)
+            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 17}
+            ax.annotate("", at[row.name], at[row.parent], arrowprops=arrow, zorder=1)
         ax.text(*at[row.name], text, ha="center", va="center", fontsize=7, bbox=box, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_axis_off()
@@ -495,7 +498,7 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
     named = table.assign(
         weight=1 / len(seeds), true=table.label.map({label: look[0] for label, look in CLASSES.items()})
     )
-    sns.histplot(named, x="probability", hue="true", bins=np.linspace(0, 1, 21), weights="weight", ax=ax,
+    sns.histplot(named, x="probability", hue="true", bins=20, binrange=(0, 1), weights="weight", ax=ax,
                  element="step", palette={look[0]: look[1] for look in CLASSES.values()})  # fmt: skip
     for seed, _ in seeds:
         ax.axvline(points[network, seed].threshold, color=BLACK, linestyle="--", linewidth=0.8)
@@ -546,6 +549,7 @@ def reliability(table: pd.DataFrame, axes, bins: int = 10, kind: str = "") -> np
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed share of pneumonia")
     lower.set(xlim=(0, 1), yscale="log", xlabel="predicted probability", ylabel="films")
     lower.yaxis.set_major_formatter("{x:g}")
+    lower.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     upper.grid()
     upper.legend(loc="upper left", fontsize=6.5)
     _title(upper, "Reliability", table, kind)
@@ -610,7 +614,7 @@ def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str 
     ax.set(xlabel=f"{STATISTICS.get(statistic, statistic)}, mean ± SD (dotted: as is)")
     _legend_below(ax, 2)
     title = STATISTICS.get(statistic, statistic.capitalize())
-    ax.set_title(_with_kind(f"{title} under the strongest corruptions, test split (n = {n:,})", kind))
+    ax.set_title(_with_kind(f"{title} under the strongest corruptions,\ntest split (n = {n:,})", kind))
     return ax
 
 
@@ -639,7 +643,7 @@ def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         ax.plot(share, part.correlation, dash + marker, color=colour, label=f"{_look(network)[3]}, {name}", **MARK)
     ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
     ax.set(
-        xlabel="layers with randomised weights, from the top (%)", ylabel="Spearman correlation with the trained map"
+        xlabel="layers with randomised weights, from the top (%)", ylabel="Spearman correlation\nwith the trained map"
     )
     ax.set_ylim(min(-0.1, table.correlation.min() - 0.05), 1.05)
     ax.grid(axis="y")
@@ -695,7 +699,8 @@ def _rows(ax: Axes, names: Sequence[str]) -> None:
 
 
 def _legend_below(ax: Axes, columns: int, **options) -> None:
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, columnspacing=1, **options)
+    height = 0.7 * ax.figure.get_figheight() / ax.get_gridspec().nrows  # inches, about
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42 / height), ncols=columns, columnspacing=1, **options)
 
 
 def _some(table: pd.DataFrame, function: str, wanted: str) -> None:
