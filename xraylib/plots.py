@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import binomtest
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from xraylib.data.index import SPLITS
 from xraylib.evaluation import metrics
@@ -234,7 +234,9 @@ def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     depth: dict[str, int] = {}
     for row in table.itertuples():
         depth[row.name] = depth[row.parent] + 1 if row.parent else 0
-    deepest, at = max(depth.values()), {}
+    deepest = max(depth.values())
+    at: dict[str, tuple[float, float]] = {}
+    gap = 0.25 / ax.figure.get_figheight()  # from the middle of a box to its edge
     for level in range(deepest + 1):
         names = [name for name in table.name if depth[name] == level]
         at |= {name: ((i + 0.5) / len(names), 1 - (level + 0.5) / (deepest + 1)) for i, name in enumerate(names)}
@@ -242,8 +244,9 @@ def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         text = f"{row.name}\n{_n(row.n_films, 'film')}\n{_n(row.n_children, 'child')}"
         box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE, "linewidth": 0.8}
         if row.parent:
-            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 17}
-            ax.annotate("", at[row.name], at[row.parent], arrowprops=arrow, zorder=1)
+            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+            (x, y), (x0, y0) = at[row.name], at[row.parent]
+            ax.annotate("", (x, y + gap), (x0, y0 - gap), arrowprops=arrow, zorder=1)
         ax.text(*at[row.name], text, ha="center", va="center", fontsize=7, bbox=box, zorder=3)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_axis_off()
@@ -452,44 +455,49 @@ def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") ->
 
 def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "", what: str = "ROC") -> Axes:
     """ROC curves of every network in the table, a thin line per seed; markers at the operating points."""
-    for network, seeds in _networks(table, "roc"):
-        colour, dash, marker, name = _look(network)
-        for seed, part in seeds:
-            fpr, tpr, _ = roc_curve(part.label, part.probability)
-            ax.plot(fpr, tpr, dash, color=colour, linewidth=0.8)
-            if points:
-                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
-                ax.plot(1 - at["specificity"], at["sensitivity"], marker, color=colour, **MARK)
-        auroc = np.mean([roc_auc_score(part.label, part.probability) for _, part in seeds])
-        ax.plot(
-            [], [], dash + (marker if points else ""), color=colour, markersize=4, label=f"{name}: AUROC {auroc:.3f}"
-        )
+
+    def curve(part: pd.DataFrame):
+        fpr, tpr, _ = roc_curve(part.label, part.probability)
+        return fpr, tpr, roc_auc_score(part.label, part.probability)
+
+    _curves(table, ax, points, curve, lambda at: (1 - at["specificity"], at["sensitivity"]), "AUROC", {})
     ax.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
-    ax.grid()
     ax.legend(loc="lower right")
     return _title(ax, what, table, kind)
 
 
 def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
     """Precision (PPV) against recall (sensitivity), a thin line per seed; dotted: the split's prevalence."""
-    for network, seeds in _networks(table, "precision_recall"):
-        colour, dash, marker, name = _look(network)
-        for seed, part in seeds:
-            precision, recall, _ = precision_recall_curve(part.label, part.probability, drop_intermediate=True)
-            ax.plot(recall, precision, dash, color=colour, linewidth=0.8, drawstyle="steps-post")
-            if points:
-                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
-                ax.plot(at["sensitivity"], at["ppv"], marker, color=colour, **MARK)
-        mean = np.mean([metrics.ranking(part.label, part.probability)["average_precision"] for _, part in seeds])
-        label = f"{name}: average precision {mean:.3f}"
-        ax.plot([], [], dash + (marker if points else ""), color=colour, markersize=4, label=label)
+
+    def curve(part: pd.DataFrame):
+        precision, recall, _ = precision_recall_curve(part.label, part.probability, drop_intermediate=True)
+        return recall, precision, average_precision_score(part.label, part.probability)
+
+    steps = {"drawstyle": "steps-post"}
+    _curves(table, ax, points, curve, lambda at: (at["sensitivity"], at["ppv"]), "average precision", steps)
     prevalence = table.drop_duplicates("path").label.mean()
     ax.axhline(prevalence, linestyle=":", color=GREY, linewidth=0.8, label=f"prevalence {prevalence:.2f}")
     ax.set(xlim=(-0.02, 1.02), ylim=(0, 1.02), xlabel="recall (sensitivity)", ylabel="precision (PPV)")
-    ax.grid()
     ax.legend(loc="lower left")
     return _title(ax, "Precision and recall", table, kind)
+
+
+def _curves(table, ax: Axes, points, curve, place, area: str, options: dict) -> None:
+    """curve: predictions -> x, y, area under them; place: statistics at the operating point -> x, y of its marker."""
+    for network, seeds in _networks(table, area):
+        colour, dash, marker, name = _look(network)
+        areas = []
+        for seed, part in seeds:
+            x, y, under = curve(part)
+            areas.append(under)
+            ax.plot(x, y, dash, color=colour, linewidth=0.8, **options)
+            if points:
+                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
+                ax.plot(*place(at), marker, color=colour, **MARK)
+        label = f"{name}: {area} {np.mean(areas):.3f}"
+        ax.plot([], [], dash + (marker if points else ""), color=colour, markersize=4, label=label)
+    ax.grid()
 
 
 def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
