@@ -34,7 +34,10 @@ Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, size, size) -> float (
 
 def as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """Images, uint8 (n, size, size), in the size, channels and range that the network takes."""
-    return images[..., None].astype(np.float32) if network.input_shape[-1] == 1 else published.as_input(images)
+    _, size, _, channels = network.input_shape
+    if channels == 1:
+        return tf.image.resize(images[..., None].astype(np.float32), (size, size)).numpy()
+    return published.as_input(images)
 
 
 def predictor(network: keras.Model) -> Predict:
