@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
+from xraylib.data.parallel import CORES, in_order
 
 from xraylib.config import REPOSITORY, Config, load_config
 from xraylib.data import images
 from xraylib.data.index import find_root, list_images, load_index
-from xraylib.data.parallel import CORES, in_order
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, quiet, say, write_json, write_table
 from xraylib.network import augment, backend, model, published, train

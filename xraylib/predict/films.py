@@ -14,15 +14,16 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
 from xraylib.data import decode, dicom
-from xraylib.data.parallel import CORES, in_order
 from xraylib.files import UserError, quiet, whole
 from xraylib.predict import outliers
 
@@ -135,8 +136,12 @@ def predict_films(paths: list[str], published: Published) -> Iterator[dict]:
     with quiet():
         first = iter([published.network()])
     parts = [paths[i : i + TOGETHER] for i in range(0, len(paths), TOGETHER)]
-    for some in in_order(rows, parts, min(CORES, MOST_THREADS), films=len):
-        yield from some
+    bar = tqdm(total=len(paths), unit="film", delay=5, mininterval=2)
+    with bar, ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        for i in range(0, len(parts), 64):
+            for some in pool.map(rows, parts[i : i + 64]):
+                bar.update(len(some))
+                yield from some
 
 
 def _rows(paths: list[str], published: Published, network: Callable[[np.ndarray], np.ndarray]) -> list[dict]:
