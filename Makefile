@@ -77,7 +77,7 @@ score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ 
 	@$(PY) -m tools.score
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
 	@$(PIP) torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
-	@$(PY) -m tools.bench
+	@$(PY) -m tools.bench && $(PY) -m tools.bench --growth
 ablation: $(STUDY)  ## what each part of the augmentation is worth
 	@$(PY) -m tools.ablation
 data: $(INSTALLED)  ## download the Kaggle images (1.2 GB, no account) into data/chest_xray

@@ -93,7 +93,7 @@ def find_data(environ=os.environ) -> Path | None:
 def load_config(profile: str | None = None, environ=os.environ) -> Config:
     """The configuration of this run.
 
-    profile: full, demo, sample or verify; by default XRAY_PROFILE, else full where real images are at hand and demo elsewhere.
+    profile: full, demo, sample or verify; by default XRAY_PROFILE, else full where real images are at hand, else demo.
     Raises ValueError for an unknown profile, or for full without images.
     """
     data = find_data(environ)
