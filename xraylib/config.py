@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROFILES = ("full", "demo", "sample")
+PROFILES = ("full", "demo", "sample", "verify")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Config:
 # Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
 _SHORTER: dict[str, dict[str, Any]] = {
     "full": {},
+    "verify": {},  # the tables and figures of full, computed again from its predictions
     "demo": {
         "epochs": 30,
         "batch_size": 16,
@@ -97,13 +98,13 @@ def find_data(environ=os.environ) -> Path | None:
     if named:  # a relative name means the same from notebooks/ as from the repository's root
         return (REPOSITORY / Path(named).expanduser()).resolve()
     usual = REPOSITORY / "data" / "chest_xray"
-    return usual if usual.is_dir() else None
+    return usual if usual.is_dir() or usual.is_symlink() else None  # a link to nothing is an error, not phantoms
 
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:
     """The configuration of this run.
 
-    profile: full, demo or sample; by default XRAY_PROFILE, else full where real images are at hand and demo elsewhere.
+    profile: full, demo, sample or verify; by default XRAY_PROFILE, else full where real images are at hand, else demo.
     Raises ValueError for an unknown profile, or for full without images.
     """
     data = find_data(environ)
@@ -112,7 +113,7 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
         raise ValueError(f"profile {profile!r}: wanted one of {', '.join(PROFILES)}. Unset XRAY_PROFILE, or mend it.")
     if profile == "full" and data is None:
         raise ValueError("profile full: no images. Get them with: make data, or name them: make reproduce DATA=folder.")
-    phantoms = data is None or profile == "demo"
+    phantoms = profile == "demo" or (data is None and profile != "verify")
     build = REPOSITORY / "build" / profile
     if data is None or phantoms:
         data = REPOSITORY / "build" / "phantoms" / "chest_xray"
@@ -120,6 +121,7 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
         "full": (REPOSITORY / "results", REPOSITORY / "Plot", REPOSITORY / "models"),
         "demo": (REPOSITORY / "results" / "demo", REPOSITORY / "Plot" / "demo", build / "models"),
         "sample": (build / "results", build / "Plot", build / "models"),
+        "verify": (build / "results", build / "Plot", REPOSITORY / "models"),
     }
     results, plots, models = homes[profile]
     masks = find_masks(data, phantoms, environ)

@@ -22,7 +22,8 @@ class UserError(Exception):
     """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
 
 
-UNFINISHED = ".unfinished-"  # how names of files being written begin: make sweeps what a killed run left
+UNFINISHED = ".unfinished-"  # how names of files being written begin: make clean removes what a killed run left
+LOCK = Path(__file__).resolve().parent.parent / ".lock"
 
 # What the user can mend where a file can't be written, by the system's number for it.
 _REMEDIES = {
@@ -69,6 +70,31 @@ def mendable(path: Path) -> Iterator[None]:
             raise
         reason = os.strerror(error.errno)
         raise UserError(f"{path}: can't be written ({reason}). {_REMEDIES[error.errno]}") from error
+
+
+@contextlib.contextmanager
+def alone(lock: Path = LOCK) -> Iterator[bool]:
+    """Hold the file `lock`, which one process at a time can; yields whether it had to wait.
+
+    While another process holds it, prints which. The system releases the lock of a process that is killed.
+    """
+    from filelock import FileLock, Timeout  # here: prediction needs neither
+
+    held, holder = FileLock(lock), lock.with_name(f"{lock.name}-holder")
+    waited = False
+    with mendable(lock):
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            waited = True
+            who = holder.read_text() if holder.exists() else "another run"
+            say(f"Waiting: {who} writes here. Ctrl-C ends the waiting, not the other run.")
+            held.acquire()
+    try:
+        holder.write_text(f"process {os.getpid()}")
+        yield waited
+    finally:
+        held.release()
 
 
 def _to_disk(path: Path) -> None:

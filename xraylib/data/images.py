@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.data.decode import decode
-from xraylib.data.index import WORKERS, find_root
-from xraylib.data.parallel import in_order
+from xraylib.data.index import CHUNK, WORKERS, find_root
 from xraylib.files import UserError, whole, write_table
 
 
@@ -66,8 +67,11 @@ def _decode_into(array: np.ndarray, rows: list[int], root: Path, index: pd.DataF
                 "Put it back, or run that notebook again: make reproduce"
             ) from error
 
-    for _ in in_order(fill, rows, WORKERS, "decoding images"):
-        pass
+    bar = tqdm(total=len(rows), desc="decoding images", unit="film", delay=5, mininterval=2)
+    with bar, ThreadPoolExecutor(WORKERS) as pool:
+        for i in range(0, len(rows), CHUNK):
+            for _ in pool.map(fill, rows[i : i + CHUNK]):
+                bar.update()
 
 
 def _kept(array: Path, rows: Path, size: int) -> list[str]:

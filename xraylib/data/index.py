@@ -8,6 +8,7 @@ import re
 import stat
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -17,17 +18,18 @@ from PIL import Image, ImageOps
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
+from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.data.decode import MOST_PIXELS, SUFFIXES
-from xraylib.data.parallel import CORES, in_order
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
 SPLITS = ("train", "tune", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
-WORKERS = min(CORES, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
+CHUNK = 64  # files begun together: Ctrl-C and an error wait for no more
+WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
 LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
 
@@ -129,7 +131,7 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
-        rows = list(in_order(lambda path: _row(path, root), files, WORKERS, "reading images"))
+        rows = _rows(files, root)
     table = pd.DataFrame(rows)
     skipped = table.loc[table.reason != "", ["path", "reason"]].reset_index(drop=True)
     index = table[table.reason == ""].drop(columns="reason").reset_index(drop=True)
@@ -143,6 +145,17 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
         index = sample_patients(index, config.sample_patients, config.split_seed)
     index.insert(2, "split", assign_splits(index, config.tune_folds, config.split_seed))
     return index, skipped
+
+
+def _rows(files: list[Path], root: Path) -> list[dict]:
+    rows: list[dict] = []
+    bar = tqdm(total=len(files), desc="reading images", unit="film", delay=5, mininterval=2)
+    with bar, ThreadPoolExecutor(WORKERS) as pool:
+        for i in range(0, len(files), CHUNK):
+            for row in pool.map(lambda path: _row(path, root), files[i : i + CHUNK]):
+                rows.append(row)
+                bar.update()
+    return rows
 
 
 def _row(path: Path, root: Path) -> dict:
