@@ -86,7 +86,7 @@ def find_data(environ=os.environ) -> Path | None:
     if named:  # a relative name means the same from notebooks/ as from the repository's root
         return (REPOSITORY / Path(named).expanduser()).resolve()
     usual = REPOSITORY / "data" / "chest_xray"
-    return usual if usual.is_dir() else None
+    return usual if usual.is_dir() or usual.is_symlink() else None  # a dangling link is an error, not phantoms
 
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:

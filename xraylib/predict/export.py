@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,15 +16,23 @@ from xraylib.files import UserError, quiet, write_bytes, write_json
 from xraylib.network import augment, backend
 from xraylib.network.backend import keras, tf
 from xraylib.network.weights import load_network
-from xraylib.predict import outliers
+from xraylib.predict import films, outliers
+
+UNSURE = 0.01  # share of a class
+BANDS = (0, 10, 50, 90, 100)  # of the score
 
 
-def write(config: Config) -> Path:
-    """The networks of config.models as one file there, the same bytes at every run; returns its path."""
-    backend.start(0)  # numbers the layers anew, whose names stand in the file
+def write(config: Config) -> dict:
+    """Write the networks as one file and decision.json beside it, from results/predictions.csv; returns the decision.
+
+    Needs outliers.FILE in config.models. The same bytes at every run.
+    """
+    backend.start(0)  # numbers the layers from 0, whose names stand in the file
     networks = [load_network(config.network_file(metrics.OWN, seed)) for seed in config.seeds]
     write_bytes(export(networks, config.image_size), config.portable_file)
-    return config.portable_file
+    found = decision(pd.read_csv(config.results / "predictions.csv"), config)
+    write_json(found, config.models / "decision.json")
+    return found
 
 
 def export(networks: Sequence[keras.Sequential], side: int) -> bytes:
@@ -42,9 +51,12 @@ def export(networks: Sequence[keras.Sequential], side: int) -> bytes:
         seen = tf.reshape(seen, (-1, size, size, 1))
         return {"logits": tf.concat([network(seen) for network in networks], axis=1)}
 
-    traced = tf.function(logits, input_signature=[tf.TensorSpec((None, side, side), tf.uint8, name="images")])
+    module = tf.Module()  # with it, the file has a signature, which names input and output
+    module.networks = list(networks)
+    module.logits = tf.function(logits, input_signature=[tf.TensorSpec((None, side, side), tf.uint8, name="images")])
     with quiet():
-        return tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced).convert()
+        function = module.logits.get_concrete_function()
+        return tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert()
 
 
 def taps(side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,28 +85,65 @@ def _viewed(pictures: np.ndarray, side: int, size: int) -> np.ndarray:
     return augment.view(images, size).numpy().reshape(len(pictures), -1)
 
 
-def decision_file(predictions: pd.DataFrame, config: Config) -> dict:
-    """What xraylib.predict needs besides the networks, written to config.models/decision.json.
+def decision(predictions: pd.DataFrame, config: Config) -> dict:
+    """What xraylib.predict needs besides the networks.
 
-    image_size; threshold of the ensemble (chosen on tune); slope and intercept of its recalibration (fitted on tune);
-    seeds; portable: the file that holds all seeds' networks; sha256 of it, of each network's own file, and of what is
-    known of familiar films. Raises UserError where one of these is not there yet.
+    Logits, chosen on tune: threshold of the networks' mean logit; thresholds, each network's own; lower and upper, from
+    where to where a decision is not certain. bands: per split, (score from, to, films, with pneumonia). sha256 of each
+    file. predictions: network, seed, path, split, label, logit. Raises UserError where a file is not there yet.
     """
-    together = metrics.ensemble(predictions)
-    tune = together[(together.split == "tune") & (together.network == metrics.ENSEMBLE)]
-    fitted = metrics.recalibrate(tune.label, tune.probability)
+    locator = [films.LOCATOR] if (config.models / films.LOCATOR).exists() else []
+    portable = [config.portable_file.name, outliers.FILE, *locator]
     networks = [config.network_file(name, seed) for name in (metrics.OWN, metrics.PUBLISHED) for seed in config.seeds]
-    files = [*networks, config.portable_file, config.models / outliers.FILE]
+    files = [*networks, *(config.models / name for name in portable)]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
-    decision = {
+    own = predictions[predictions.network == metrics.OWN]
+    mean = own.groupby("path").agg(split=("split", "first"), label=("label", "first"), logit=("logit", "mean"))
+    tune = mean[mean.split == "tune"]
+    cut = threshold(tune.label, tune.logit)
+    seeds = {seed: table[table.split == "tune"] for seed, table in own.groupby("seed")}
+    lower, upper = bounds(tune.label.to_numpy(), tune.logit.to_numpy())
+    return {
         "image_size": config.image_size,
-        "threshold": metrics.operating_points(together)[metrics.ENSEMBLE, metrics.NO_SEED].threshold,
-        "slope": fitted.slope,
-        "intercept": fitted.intercept,
+        "threshold": cut,
+        "thresholds": [threshold(seeds[seed].label, seeds[seed].logit) for seed in config.seeds],
+        "lower": lower,
+        "upper": upper,
+        "bands": {split: bands(mean[mean.split == split], cut) for split in ("tune", "test")},
         "seeds": list(config.seeds),
         "portable": config.portable_file.name,
+        "locator": locator[0] if locator else None,
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
-    write_json(decision, config.models / "decision.json")
-    return decision
+
+
+def threshold(label, logit) -> float:
+    """The logit with the highest balanced accuracy, midway to the next lower one; of equally good ones, the median."""
+    label, logit = np.asarray(label), np.asarray(logit, np.float64)
+    levels = np.unique(logit)
+    healthy, ill = np.sort(logit[label == 0]), np.sort(logit[label == 1])
+    specificity = np.searchsorted(healthy, levels) / max(len(healthy), 1)
+    sensitivity = 1 - np.searchsorted(ill, levels) / max(len(ill), 1)
+    balanced = specificity + sensitivity
+    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
+    i = best[(len(best) - 1) // 2]
+    return float((levels[max(i - 1, 0)] + levels[i]) / 2)
+
+
+def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
+    """Lower: at most UNSURE of the films with pneumonia lie below. Upper: at most UNSURE of the healthy lie above."""
+    ill, healthy = np.sort(logit[label == 1]), np.sort(logit[label == 0])[::-1]
+    return float(ill[int(UNSURE * len(ill))]), float(healthy[int(UNSURE * len(healthy))])
+
+
+def bands(table: pd.DataFrame, cut: float) -> list[tuple[float, float, int, int]]:
+    """(score from, to, films, of these with pneumonia) for each band of BANDS; table: label, logit."""
+    score = 100 / (1 + np.exp(-np.clip(table.logit - cut, -700, 700)))
+    band = np.searchsorted(BANDS, score, side="right") - 1
+    band = np.minimum(band, len(BANDS) - 2)
+    ill = table.label == 1
+    return [
+        (float(low), float(high), int((band == i).sum()), int(ill[band == i].sum()))
+        for i, (low, high) in enumerate(itertools.pairwise(BANDS))
+    ]
