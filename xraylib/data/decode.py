@@ -2,14 +2,85 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-SUFFIXES = {".jpeg", ".jpg", ".png"}
+SUFFIXES = {".jpeg", ".jpg", ".jpe", ".jfif", ".png"}
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
+LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
+
+
+def walk(folder: Path | str, strict: bool = False) -> list[str]:
+    """All files inside, sorted. Links to folders are followed, each folder is read once, hidden names are left out.
+
+    A folder with an image's name counts as a file, as does (unless strict, which raises OSError) an unreadable folder.
+    """
+    files: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    todo, links = [str(folder)], []  # real folders first, so that their files have their real names
+    while todo or links:
+        here = todo.pop() if todo else links.pop(0)
+        try:
+            status = os.stat(here)
+            inside = [] if (status.st_dev, status.st_ino) in seen else list(os.scandir(here))
+        except OSError:
+            if strict:
+                raise
+            files.append(here)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in inside:
+            if entry.name.startswith("."):
+                continue
+            if os.path.isdir(entry.path) and Path(entry.name).suffix.lower() not in SUFFIXES:
+                (links if entry.is_symlink() else todo).append(entry.path)
+            else:
+                files.append(entry.path)
+    return sorted(files)
+
+
+def check_regular(path: Path) -> None:
+    """Raise ValueError for a folder, a pipe or a device: to read a pipe would wait for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("no file, but a folder, pipe or device")
+
+
+def opened(path: Path) -> Image.Image:
+    """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture.
+
+    Raises OSError where the file is no image, ValueError where it is too large, too small or animated.
+    """
+    check_regular(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is below ours
+        image = Image.open(path, formats=FORMATS)
+    try:
+        size = f"{image.width} x {image.height} pixels"
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{size}; wanted at most {MOST_PIXELS:,}")
+        if min(image.size) < LEAST_SIDE:
+            raise ValueError(f"{size}; wanted at least {LEAST_SIDE} a side")
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
+    except Exception:
+        image.close()
+        raise
+    return image
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Decode the image and turn it as its EXIF block says, in place; a damaged block is left aside."""
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # struct.error, TypeError, KeyError: the pixels are whole
+        return
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -18,16 +89,16 @@ def decode(path: Path, size: int) -> np.ndarray:
     A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps twice the wanted size, which costs a fraction
     of the full decoding and changes 0.6 grey levels on average. The aspect ratio is not kept: it differs between the
     classes (1.21 against 1.50), so that keeping it would hand the network a shortcut that says nothing about lungs.
-    Raises OSError where the file is no image or is cut short, ValueError where it has more than MOST_PIXELS.
+    Raises OSError where the file is no image or is cut short, ValueError as `opened`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         image.draft("L", (2 * size, 2 * size))
-        ImageOps.exif_transpose(image, in_place=True)
+        turn_upright(image)
         return shrink(_grey(image), size)
 
 
 def shrink(grey: Image.Image, size: int) -> np.ndarray:
-    """A grey image as the networks see it: uint8 (size, size)."""
+    """A grey image resized: uint8 (size, size)."""
     return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
 
 
@@ -36,7 +107,7 @@ def colour(path: Path) -> float:
 
     In grey levels, 0 to 255; 0 for a file of one channel, near 0 where three channels hold the same film.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
             return 0.0
         image.draft("RGB", (64, 64))  # the smallest scale: colour is not in the details
@@ -44,21 +115,14 @@ def colour(path: Path) -> float:
     return float((channels.max(axis=-1) - channels.min(axis=-1)).mean())
 
 
-def _opened(path: Path) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is below ours
-        image = Image.open(path)
-    if image.width * image.height > MOST_PIXELS:
-        image.close()
-        raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
-    return image
-
-
 def _grey(image: Image.Image) -> Image.Image:
-    """Any mode as "L": 16 bits are scaled to 8, transparency is laid on black as film is."""
+    """Any mode as "L": 10, 12, 14 or 16 bits are scaled to 8, transparency is laid on black as film is."""
     if image.mode.startswith(("I", "F")):
         levels = np.asarray(image)
-        top = 65535 if levels.max(initial=0) > 255 else 255
+        highest = levels.max(initial=0)
+        if not np.isfinite(highest):
+            raise ValueError("pixels that are no finite numbers")
+        top = next((top for top in (255, 1023, 4095, 16383) if highest <= top), 65535)
         levels = np.multiply(levels, 255 / top, dtype=np.float32)  # in place from here: a film may have MOST_PIXELS
         return Image.fromarray(np.rint(np.clip(levels, 0, 255, out=levels), out=levels).astype(np.uint8))
     if image.has_transparency_data:

@@ -2,117 +2,296 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+import subprocess
+import sys
+import threading
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from xraylib.data.decode import MOST_PIXELS, shrink
+from xraylib.data.decode import MOST_PIXELS, check_regular, shrink
 
 SUFFIXES = {".dcm", ".dicom"}
-PLAIN_FILMS = {"CR", "DX", "RG", "RF"}  # computed, digital and film radiography
-NOT_FRONTAL = {"LL", "RL", "LLD", "RLD", "LATERAL", "LAT"}
-OLDEST = 5  # years, of the study's children
+PLAIN_FILMS = {"CR", "DX", "RG", "RF", "OT"}  # computed, digital and film radiography; OT: not said
+FRONTAL = {"AP", "PA", "LLD", "RLD"}  # LLD and RLD: lying on the left or right side, seen from the front
+FRONTAL_CODES = {"R-10206", "399348003", "R-10214", "272479007"}  # antero-posterior, postero-anterior: SRT, SNOMED CT
+YEARS = (1, 5)  # of the study's children
+ADULT = 18
+TIME_LIMIT = 60  # seconds for one film in the child process
+
+_BEGINNINGS = {bytes([group, 0, element, 0]) for group in (2, 8) for element in (0, 1, 2, 5, 8, 16, 22, 24)}
+_PILLOW = {  # JPEG baseline and extended, JPEG 2000 lossless and lossy
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.91",
+}
+_RLE = "1.2.840.10008.1.2.5"
+_CHILD = """
+import os, pickle, sys
+answers = os.fdopen(os.dup(1), "wb")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the decoder prints
+from pydicom import dcmread
+from pydicom.pixels import pixel_array
+while True:
+    try:
+        path = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    try:
+        answer = pixel_array(dcmread(path, force=True), decoding_plugin="gdcm")
+    except Exception as error:
+        answer = f"{type(error).__name__}: {error}"
+    pickle.dump(answer, answers, 5)
+    answers.flush()
+"""
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file is named as DICOM, or has no suffix and DICOM's mark after its preamble."""
+    """Whether the file is named as DICOM, or has no suffix and begins as DICOM does, with its preamble or without."""
     if path.suffix.lower() in SUFFIXES:
         return True
     if path.suffix and not path.suffix[1:].isdigit():  # names such as 1.2.840.113619 end in a number
         return False
+    return path.is_file() and _begins_as_dicom(path)
+
+
+def _begins_as_dicom(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        start = file.read(132)
+    return start[128:] == b"DICM" or start[:4] in _BEGINNINGS
 
 
-def read(path: Path, size: int) -> tuple[np.ndarray, list[str]]:
-    """The film, uint8 (size, size), and what of its header is unlike the study's films, a phrase each.
+def read(path: Path, size: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """The film, uint8 (size, size); why it is not to be assessed; and what to warn of: a phrase each.
 
-    Rescaled, windowed (VOI LUT or the first window; without either, from the lowest to the highest level), MONOCHROME1
-    inverted, so that bone is bright. Raises ValueError for what is no single film and for what cannot be decompressed,
-    OSError where the file cannot be read.
+    Grey levels are those that DCMTK shows: rescaled, windowed (VOI LUT or the first window; without either, from the
+    lowest to the highest level), MONOCHROME1 inverted, so that bone is bright. Raises ValueError for what is no single
+    film and for what cannot be decoded, OSError where the file cannot be read.
     """
     import pydicom  # most folders hold none, and start without it
 
+    check_regular(path)
+    if not _begins_as_dicom(path):
+        raise ValueError("no DICOM file, though it is named so")
     try:
-        header = pydicom.dcmread(path)
+        header = pydicom.dcmread(path, force=True)
         _check(header)
-        levels = header.pixel_array
-    except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError) as error:
+        levels = _pixels(header, path)
+        coloured = levels.ndim == 3 or header.PhotometricInterpretation == "PALETTE COLOR"
+        shown = _coloured(levels, header) if coloured else _windowed(levels, header)
+        grey = Image.fromarray((255 * np.clip(shown, 0, 1)).round().astype(np.uint8))
+        return shrink(grey, size), *_unlike_the_study(header)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # pydicom, zlib and struct fail each in their own way
         raise ValueError(f"DICOM: {error}") from error
-    except pydicom.errors.InvalidDicomError as error:
-        raise ValueError("no DICOM file, though it is named so") from error
-    shown = _coloured(levels, header) if levels.ndim == 3 or _is_palette(header) else _windowed(levels, header)
-    grey = Image.fromarray((255 * np.clip(shown, 0, 1)).round().astype(np.uint8))
-    return shrink(grey, size), oddities(header)
 
 
-def _check(header) -> None:
+def _check(header: Any) -> None:
     if "Rows" not in header or not any(name in header for name in ("PixelData", "FloatPixelData")):
-        raise ValueError("DICOM without an image")
+        raise ValueError("without an image")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise ValueError(f"DICOM with {frames} frames; wanted one film")
+        raise ValueError(f"{frames} frames; wanted one film")
     if header.Rows * header.Columns > MOST_PIXELS:
         raise ValueError(f"{header.Columns} x {header.Rows} pixels; wanted at most {MOST_PIXELS:,}")
 
 
-def _is_palette(header) -> bool:
-    return header.PhotometricInterpretation == "PALETTE COLOR"
+def _pixels(header: Any, path: Path) -> np.ndarray:
+    """Stored levels, (rows, columns) or (rows, columns, 3)."""
+    from pydicom import uid
+    from pydicom.pixels import pixel_array
+
+    meta = getattr(header, "file_meta", None)
+    if meta is None or not meta.get("TransferSyntaxUID"):  # a file without preamble
+        implicit, little = header.original_encoding
+        plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        header.file_meta = pydicom_meta = type(meta)() if meta is not None else _empty_meta()
+        pydicom_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else plain
+    syntax = header.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == _RLE:
+        levels = pixel_array(header)
+    elif syntax in _PILLOW:
+        levels = pixel_array(header, decoding_plugin="pillow")
+    else:
+        levels = _decoder.decode(path)
+    if not np.isfinite(levels).all():
+        raise ValueError("pixels that are no finite numbers")
+    return levels
 
 
-def _coloured(levels: np.ndarray, header) -> np.ndarray:
-    """Mean of the channels, float64 in [0, 1]. Colour is no film, and is said to be none (`oddities`)."""
+def _empty_meta() -> Any:
+    from pydicom.dataset import FileMetaDataset
+
+    return FileMetaDataset()
+
+
+class _ChildDecoder:
+    """Decodes by gdcm in one child process, since gdcm aborts on some damaged files; a dead child is replaced."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.child: subprocess.Popen | None = None
+
+    def decode(self, path: Path) -> np.ndarray:
+        with self.lock:
+            if self.child is None or self.child.poll() is not None:
+                command = [sys.executable, "-P", "-c", _CHILD]
+                pipe = subprocess.PIPE
+                self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+            answer = self._ask(self.child, str(path))
+        if isinstance(answer, str):
+            raise ValueError(answer)
+        return answer
+
+    def _ask(self, child: subprocess.Popen, path: str) -> Any:
+        assert child.stdin and child.stdout
+        timer = threading.Timer(TIME_LIMIT, child.kill)
+        timer.start()
+        try:
+            pickle.dump(path, child.stdin)
+            child.stdin.flush()
+            return pickle.load(child.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            child.kill()
+            child.wait()
+            raise ValueError(f"damaged: the decoder ended, or took more than {TIME_LIMIT} s") from None
+        finally:
+            timer.cancel()
+
+
+_decoder = _ChildDecoder()
+
+
+def _coloured(levels: np.ndarray, header: Any) -> np.ndarray:
+    """Mean of the channels, float64 in [0, 1]."""
     from pydicom.pixels import apply_color_lut
 
-    channels = apply_color_lut(levels, header) if _is_palette(header) else levels
+    channels = apply_color_lut(levels, header) if header.PhotometricInterpretation == "PALETTE COLOR" else levels
     return channels.mean(axis=-1) / np.iinfo(channels.dtype).max
 
 
-def _windowed(levels: np.ndarray, header) -> np.ndarray:
-    """Float64 in about [0, 1], bone bright; PS3.3 C.7.6.3.1.2, C.11.1 and C.11.2."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    padding = levels == header["PixelPaddingValue"].value if "PixelPaddingValue" in header else np.False_
-    levels = apply_modality_lut(levels, header)
-    if "VOILUTSequence" in header or "WindowCenter" in header:
-        ends = np.array([np.iinfo(np.int32).min, np.iinfo(np.int32).max])  # what the window makes black and white
-        if "VOILUTSequence" in header:
-            levels = levels.astype(np.int64)  # the table is indexed by whole numbers
-        black, white = np.sort(apply_voi_lut(ends, header).astype(np.float64))
-        levels = apply_voi_lut(levels, header).astype(np.float64)
-    else:
-        inside = levels[~padding] if padding.any() and not padding.all() else levels
-        black, white = float(inside.min()), float(inside.max())
-    shown = (levels - black) / max(white - black, 1e-9)
+def _windowed(levels: np.ndarray, header: Any) -> np.ndarray:
+    """Float64 in [0, 1], bone bright; PS3.3 C.7.6.3.1.2, C.11.1 and C.11.2."""
+    padding = levels == _number(header, "PixelPaddingValue")
+    stored = levels.astype(np.float64)
+    table = _table(header, "ModalityLUTSequence", stored)
+    slope, intercept = _number(header, "RescaleSlope"), _number(header, "RescaleIntercept")
+    if table is not None:
+        stored = table[0]
+    elif slope and intercept is not None:
+        stored = stored * slope + intercept
+    shown = _voi(stored, header)
+    if shown is None:
+        inside = stored[~padding] if padding.any() and not padding.all() else stored
+        shown = (stored - inside.min()) / max(inside.max() - inside.min(), 1e-9)
+    shown = np.clip(shown, 0, 1)
     if header.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
     return np.where(padding, 0.0, shown)  # what surrounds the film is black, as in the study's
 
 
-def oddities(header) -> list[str]:
-    """What the header says that the study's films are not: of another kind, part, view or age, or in colour."""
-    found = []
-    if (modality := _word(header, "Modality")) and modality not in PLAIN_FILMS:
-        found.append(f"DICOM: modality {modality}")
-    if (part := _word(header, "BodyPartExamined")) and not any(word in part for word in ("CHEST", "THORAX", "LUNG")):
-        found.append(f"DICOM: {part}")
-    if (view := _word(header, "ViewPosition")) in NOT_FRONTAL:
-        found.append(f"DICOM: lateral view ({view})")
-    years = _years(_word(header, "PatientAge"))
-    if years is not None and years > OLDEST:
-        found.append(f"DICOM: {years} years old; the study's children are 1 to {OLDEST}")
-    if not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
-        found.append("in colour")
-    return found
+def _voi(levels: np.ndarray, header: Any) -> np.ndarray | None:
+    """Levels through the VOI look-up table or the first window, float64; None where the header has neither."""
+    table = _table(header, "VOILUTSequence", levels)
+    if table is not None:
+        return table[0] / (2 ** table[1] - 1)
+    centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
+    function = _text(header, "VOILUTFunction")
+    if centre is None or width is None or width <= 0 or (width < 1 and function not in ("LINEAR_EXACT", "SIGMOID")):
+        return None
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (levels - centre) / width, -700, 700)))
+    if function == "LINEAR_EXACT":
+        return (levels - centre) / width + 0.5
+    return (levels - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5
 
 
-def _word(header, name: str) -> str:
+def _table(header: Any, name: str, levels: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Levels through the first look-up table of a sequence, and the table's bits; None where there is no table."""
+    sequence = header.get(name)
+    item = sequence[0] if sequence else None
+    if item is None or not item.get("LUTDescriptor") or not item.get("LUTData"):
+        return None
+    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    count = count or 65536
+    if levels.min() < 0 and first > 32767:  # a signed number, read as unsigned
+        first -= 65536
+    data = item.LUTData
+    if isinstance(data, bytes):
+        order = "<u2" if header.original_encoding[1] else ">u2"
+        data = np.frombuffer(data[: len(data) // 2 * 2], order) if len(data) >= 2 * count else np.frombuffer(data, "u1")
+    entries = np.atleast_1d(np.asarray(data, np.int64))[:count]
+    if len(entries) < count:
+        raise ValueError(f"{name} of {len(entries)} entries; wanted {count}")
+    bits = max(bits if 8 <= bits <= 16 else 8, int(entries.max()).bit_length())
+    return entries[np.clip(levels - first, 0, count - 1).astype(np.int64)].astype(np.float64), bits
+
+
+def _number(header: Any, name: str) -> float | None:
+    """The first value of a numeric tag; None where the tag is absent or empty. ValueError where it is no number."""
+    value = header.get(name)
+    if value is not None and not isinstance(value, (str, bytes, int, float)):
+        value = next(iter(value), None) if hasattr(value, "__iter__") else value
+    if value is None or value in ("", b""):
+        return None
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} is {value}")
+    return number
+
+
+def _text(header: Any, name: str) -> str:
     return str(header.get(name) or "").strip().upper()
 
 
-def _years(age: str) -> int | None:
-    """Whole years of an age string such as 034Y, 018M, 003W, 010D (PS3.5, AS); None for another."""
-    number, unit = age[:-1], age[-1:]
-    per_year = {"Y": 1, "M": 12, "W": 52, "D": 365}
-    return int(number) // per_year[unit] if number.isdigit() and unit in per_year else None
+def _unlike_the_study(header: Any) -> tuple[list[str], list[str]]:
+    """Why the film is not to be assessed (another kind, part, view, an adult, colour), and what to warn of."""
+    refused, warned = [], []
+    if (modality := _text(header, "Modality")) and modality not in PLAIN_FILMS:
+        refused.append(f"modality {modality}")
+    if (part := _text(header, "BodyPartExamined")) and not any(word in part for word in ("CHEST", "THORAX", "LUNG")):
+        refused.append(f"body part {part}")
+    refused += [f"view {view}" for view in _other_views(header)]
+    years = _years(header)
+    if years is not None and years >= ADULT:
+        refused.append(f"{years:.0f} years old")
+    elif years is not None and not YEARS[0] <= years < YEARS[1] + 1:
+        age = "under 1 year old" if years < 1 else f"{int(years)} years old"
+        warned.append(f"{age}; the study's children are {YEARS[0]} to {YEARS[1]}")
+    if not _text(header, "PhotometricInterpretation").startswith("MONOCHROME"):
+        refused.append("in colour")
+    return refused, warned
+
+
+def _other_views(header: Any) -> list[str]:
+    """The views that the header names and that are not frontal."""
+    view = _text(header, "ViewPosition")
+    found = [view] if view and view not in FRONTAL else []
+    for item in header.get("ViewCodeSequence") or []:
+        meaning, code = _text(item, "CodeMeaning"), _text(item, "CodeValue")
+        plain = re.sub("[^A-Z]", "", meaning)
+        if (meaning or code) and code not in FRONTAL_CODES and plain not in {"ANTEROPOSTERIOR", "POSTEROANTERIOR"}:
+            found.append(meaning or code)
+    return found
+
+
+def _years(header: Any) -> float | None:
+    """Age in years from PatientAge (034Y, 018M, 003W, 010D, or years without unit), else from birth and study date."""
+    if age := re.fullmatch(r"(\d+)\s*([DWMY]?).*", _text(header, "PatientAge")):
+        return int(age[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1, "": 1}[age[2]]
+    dates = [_text(header, name)[:8] for name in ("PatientBirthDate", "StudyDate")]
+    if not dates[1]:
+        dates[1] = (_text(header, "AcquisitionDate") or _text(header, "SeriesDate") or _text(header, "ContentDate"))[:8]
+    try:
+        born, taken = (datetime.strptime(date, "%Y%m%d") for date in dates)
+    except ValueError:
+        return None
+    days = (taken - born).days
+    return days / 365.25 if days >= 0 else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,23 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data.decode import MOST_PIXELS, SUFFIXES
+from xraylib.data.decode import LEAST_SIDE, SUFFIXES, check_regular, opened, turn_upright, walk
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
 SPLITS = ("train", "tune", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
-CHUNK = 64  # files begun together: Ctrl-C and an error wait for no more
 WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
-LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
+CHUNK = 512  # files whose rows are awaited together
 COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
 
 # Counted in the archive; Kaggle's page says 5,863 images, the true number is 5,856.
@@ -83,25 +81,46 @@ def find_root(path: Path) -> Path:
 
 
 def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
-    """The image files of root/<folders>/{NORMAL,PNEUMONIA}, sorted; system files (._*, .DS_Store) are left out.
+    """The image files of root/<folders>/{NORMAL,PNEUMONIA}, sorted, those of folders inside included.
 
-    What bears an image's name is listed, be it a broken link or a folder: build_index says what is wrong with it.
+    What has an image's name is listed, be it a broken link or a folder: build_index says what is wrong with it.
     Raises UserError where a folder is missing or holds no image.
     """
     files = []
     for folder in folders:
         for name in CLASSES:
             directory = _directory(root, folder, name)
-            inside = [
-                Path(entry.path)
-                for entry in os.scandir(directory)
-                if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES
-            ]
+            inside = [Path(file) for file in walk(directory, strict=True) if _is_named_image(file)]
             if not inside:
                 wanted = ", ".join(sorted(SUFFIXES))
                 raise UserError(f"{directory}: no images. Wanted at least one file ending in {wanted}. {REMEDY}")
             files += inside
     return sorted(files)
+
+
+def _is_named_image(file: str | Path) -> bool:
+    return Path(file).suffix.lower() in SUFFIXES
+
+
+def _left_out(root: Path, listed: Sequence[Path]) -> pd.DataFrame:
+    """The files of train, val and test that are not listed (path, reason), but for hidden ones."""
+    known = {str(file) for file in listed}
+    files = [Path(file) for folder in FOLDERS for file in walk(root / folder, strict=True) if file not in known]
+    known_folders = {os.path.realpath(file) for file in known}  # a folder that two links name is read once
+    rows = [
+        {
+            "path": _printable(file.relative_to(root)),
+            "reason": f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name",
+        }
+        for file in files
+        if os.path.realpath(file) not in known_folders
+    ]
+    return pd.DataFrame(rows, columns=["path", "reason"])
+
+
+def _printable(path: Path) -> str:
+    """The path with forward slashes; bytes that are not UTF-8 are replaced."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def _directory(root: Path, *parts: str) -> Path:
@@ -117,7 +136,7 @@ def _directory(root: Path, *parts: str) -> Path:
 
 
 def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The index table, and the table of files that were passed over (path, reason).
+    """The index table, and the table of files of train, val and test that were left out (path, reason).
 
     Reads every file once: its bytes are hashed, and decoded to the end at the JPEG decoder's smallest scale, so that
     whatever is in the index can be trained on. Shows progress. The sample profile keeps config.sample_patients a group.
@@ -127,13 +146,15 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     try:
         root = find_root(config.data)
         files = list_images(root)
+        left_out = _left_out(root, files)
     except OSError as error:  # an unreadable folder, or a loop of links
         raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
         rows = _rows(files, root)
     table = pd.DataFrame(rows)
-    skipped = table.loc[table.reason != "", ["path", "reason"]].reset_index(drop=True)
+    skipped = pd.concat([table.loc[table.reason != "", ["path", "reason"]], left_out]).sort_values("path")
+    skipped = skipped.reset_index(drop=True)
     index = table[table.reason == ""].drop(columns="reason").reset_index(drop=True)
     index = index.astype({"width": "int64", "height": "int64", "quality": "int64"})
     for folder in FOLDERS:
@@ -148,13 +169,12 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _rows(files: list[Path], root: Path) -> list[dict]:
+    """A row per file, in order, by WORKERS threads; shows progress."""
     rows: list[dict] = []
-    bar = tqdm(total=len(files), desc="reading images", unit="film", delay=5, mininterval=2)
-    with bar, ThreadPoolExecutor(WORKERS) as pool:
-        for i in range(0, len(files), CHUNK):
-            for row in pool.map(lambda path: _row(path, root), files[i : i + CHUNK]):
-                rows.append(row)
-                bar.update()
+    with ThreadPoolExecutor(WORKERS) as pool, tqdm(total=len(files), desc="reading images", delay=5) as bar:
+        for start in range(0, len(files), CHUNK):
+            rows += pool.map(lambda path: _row(path, root), files[start : start + CHUNK])
+            bar.update(len(rows) - bar.n)
     return rows
 
 
@@ -162,7 +182,7 @@ def _row(path: Path, root: Path) -> dict:
     relative = path.relative_to(root)
     subtype, patient, number = parse_name(path.name)
     row = {
-        "path": os.fsencode(relative).decode("utf-8", "replace") if not _is_text(relative) else relative.as_posix(),
+        "path": _printable(relative),
         "folder": relative.parts[0],
         "label": CLASSES.index(relative.parts[1]),
         "subtype": subtype,
@@ -179,8 +199,7 @@ def _row(path: Path, root: Path) -> dict:
     if row["reason"]:
         return row
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to read a pipe would wait for ever
-            raise ValueError("no file, but a folder, pipe or device")
+        check_regular(path)
         row |= {"bytes": path.stat().st_size, "sha256": _sha256(path), **_look(path)}
     except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
         row["reason"] = " ".join(f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "").split())
@@ -202,16 +221,10 @@ def _is_text(path: Path) -> bool:
 
 def _look(path: Path) -> dict:
     """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
-    with Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")) as image:
+    with opened(path) as image:
         found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
-        if min(image.size) < LEAST_SIDE:
-            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
-        if getattr(image, "is_animated", False):
-            raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
         image.draft("L", (1, 1))
-        ImageOps.exif_transpose(image, in_place=True)  # loads it; what decoding would stumble over is found now
+        turn_upright(image)
         if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
             raise ValueError("pixels that are no finite numbers")
     return found

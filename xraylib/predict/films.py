@@ -1,4 +1,4 @@
-"""Any folder of frontal chest films -> a table with probability and decision, by the released networks of models/.
+"""Any film -> a decision: decode it, find the lungs, crop to them, run the released networks.
 
 Nothing here imports TensorFlow, pandas or scikit-learn: one film is predicted before they would have started.
 """
@@ -10,69 +10,76 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 import sys
 import threading
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
-from PIL import Image
+from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
 from xraylib.data import decode, dicom, frames
-from xraylib.data.parallel import CORES, in_order
-from xraylib.files import UserError, quiet, whole
+from xraylib.files import UNFINISHED, UserError, quiet, whole
 from xraylib.predict import outliers
 
-LOCATOR = "lungs.tflite"
 MODELS = REPOSITORY / "models"
+LOCATOR = "lungs.tflite"
 SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
-MOST_THREADS = 16  # each keeps an interpreter of its own, 32 MB with the three networks
+FILM = 224  # pixels a side of a film, of which the lungs are cropped
+MOST_THREADS = 16  # each keeps interpreters of its own, 32 MB
 TOGETHER = 4  # films that a thread predicts at once: more are hardly faster, and the last would wait for each other
-COLUMNS = ("path", "probability", "decision", "threshold", "seed_spread", "foreignness", "warning", "problem")
+CHUNK = 512  # films whose rows are awaited together
+COLUMNS = ("path", "decision", "score", "certain", "networks_agree", "reason", "problem")
+EXAMPLE = """example:
+  python -m xraylib.predict film.dcm "a folder of films" --output results.csv
+
+  writes a table such as (score: 0 to 100, 50 is the threshold; it is no percentage)
+  path,decision,score,certain,networks_agree,reason,problem
+  film.dcm,PNEUMONIA,93.27,yes,3 of 3,,
+  a folder of films/hand.jpeg,not assessed,,,,no recognisable lungs,
+
+exit status: 0 all files read, 1 some not read, 2 nothing done. Not a medical device."""
 
 
 @dataclass(frozen=True)
 class Released:
-    """What predicts: the locator, the networks of all seeds, where they decide, and which frames they know."""
+    """The released networks, their thresholds and bounds (logits, chosen on tune), and the statistics of the films."""
 
-    locator: Path
-    file: Path
-    film_size: int
+    networks: Path
+    locator: Path | None
     image_size: int
-    threshold: float  # on the ensemble's probability, chosen on tune
+    threshold: float  # on the mean logit of the networks
+    thresholds: tuple[float, ...]  # each network's own
+    lower: float  # from lower to upper a decision is not certain
+    upper: float
+    bands: tuple[tuple[float, float, int, int], ...]  # score from, to: films of test, of these with pneumonia
     familiar: outliers.Familiar
 
-    def network(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """uint8 films (n, h, w) -> frames, uint8 (n, size, size), and probabilities (n, seeds); for one thread."""
-        locate, logits = _runner(self.locator), _runner(self.file)
+    def score(self, logit: float) -> float:
+        """0 to 100, 50 at the threshold; two decimals, never rounded across 50."""
+        distance = np.clip(logit - self.threshold, -700, 700)
+        score = round(100 / (1 + float(np.exp(-distance))), 2)
+        return score if distance >= 0 else min(score, 49.99)
 
-        def predict(films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            masks = locate(np.stack([frames.shrink(film) for film in films]))
-            cut = [frames.frame(f, frames.lung_box(m), self.image_size) for f, m in zip(films, masks, strict=True)]
-            return np.stack(cut), 1 / (1 + np.exp(-logits(np.stack(cut)).astype(np.float64)))
-
-        return predict
-
-
-def _runner(file: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """The network of a TFLite file as a function of uint8 images (n, size, size); for one thread at a time."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(file), num_threads=1)
-    interpreter.allocate_tensors()  # announces itself, the first time in a process
-    given, found = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
-
-    def run(images: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(given, images.shape)  # costs nothing where it is as before
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(given, images)
-        interpreter.invoke()
-        return interpreter.get_tensor(found)
-
-    return run
+    def row(self, logits: np.ndarray) -> dict[str, str]:
+        """Decision, score, certain and networks_agree of one film's logits (networks,)."""
+        logits = logits.astype(np.float64)
+        mean = float(logits.mean())
+        positive = mean >= self.threshold
+        agree = int(((logits >= np.array(self.thresholds)) == positive).sum())
+        return {
+            "decision": "PNEUMONIA" if positive else "NORMAL",
+            "score": f"{self.score(mean):.2f}",
+            "certain": "no" if self.lower <= mean <= self.upper else "yes",
+            "networks_agree": f"{agree} of {len(logits)}",
+        }
 
 
 def load(models: Path = MODELS) -> Released:
@@ -82,136 +89,275 @@ def load(models: Path = MODELS) -> Released:
         raise UserError(
             f"{described}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
         )
-    decision = json.loads(described.read_text())
-    wanted = {"portable", "sha256", "film_size", "image_size", "threshold"}
-    if missing := sorted(wanted - set(decision)):
-        raise UserError(
-            f"{described}: of another version, without {', '.join(missing)}. Get it again, or run: make reproduce"
-        )
-    for name in (decision["portable"], LOCATOR, outliers.FILE):
-        file, digest = models / name, decision["sha256"][name]
+    try:
+        decision = json.loads(described.read_text())
+        files = [decision["portable"], outliers.FILE] + [decision["locator"]] * bool(decision["locator"])
+        digests = {name: decision["sha256"][name] for name in files}
+        values = {name: decision[name] for name in ("image_size", "threshold", "lower", "upper")}
+        values["thresholds"] = tuple(decision["thresholds"])
+        values["bands"] = tuple(map(tuple, decision["bands"]["test"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{described}: of another version ({error}). Get it again, or run: make reproduce") from error
+    for name, digest in digests.items():
+        file = models / name
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
         if found != digest:
             raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the released run. Get it again.")
-    sizes = {name: decision[name] for name in ("film_size", "image_size", "threshold")}
-    return Released(models / LOCATOR, models / decision["portable"], **sizes, familiar=outliers.read(models))
+    locator = models / decision["locator"] if decision["locator"] else None
+    return Released(models / decision["portable"], locator, **values, familiar=outliers.read(models))
 
 
-def find_films(path: Path) -> list[str]:
-    """The image files at `path`: itself, or all inside, sorted; hidden files are left out.
+class Runner:
+    """The interpreters of one thread."""
 
-    Raises UserError where there is none.
+    def __init__(self, released: Released) -> None:
+        self.released = released
+        self.networks = _interpreter(released.networks)
+        self.locator = _interpreter(released.locator) if released.locator else None
+        self.film_size = FILM if self.locator else released.image_size
+
+    def locate(self, films: np.ndarray) -> np.ndarray:
+        """Probability of lung, float32 (n, 48, 48), in uint8 (n, size, size) films."""
+        assert self.locator
+        return self.locator(np.stack([frames.shrink(film) for film in films])).reshape(-1, frames.MASK, frames.MASK)
+
+    def refuse(self, films: np.ndarray) -> np.ndarray:
+        """Whether each of uint8 (n, film_size, film_size) films is not assessed, bool (n,)."""
+        return np.array([row["decision"] == "not assessed" for row in self.assess(films)], bool)
+
+    def assess(self, films: np.ndarray) -> list[dict[str, str]]:
+        """What each of uint8 (n, film_size, film_size) films adds to its row: decision and score, or a reason."""
+        refused = {"decision": "not assessed"}
+        rows = [refused | {"reason": "no recognisable lungs"} for _ in films]
+        if self.locator is None:  # models without a locator: networks see the whole film
+            kept, seen, masks = list(range(len(films))), films, None
+        else:
+            masks = self.locate(films)
+            boxes = [frames.lung_box(mask) for mask in masks]
+            kept = [i for i, box in enumerate(boxes) if box]
+            seen = [frames.frame(films[i], boxes[i], self.released.image_size) for i in kept]
+            masks = masks[kept]
+        if not kept:
+            return rows
+        pictures = np.stack(seen)
+        distances = self.released.familiar.foreignness(pictures, masks)
+        for i, logits, distance in zip(kept, self.networks(pictures), distances, strict=True):
+            unlike = refused | {"reason": "unlike the films of the study"}
+            rows[i] = self.released.row(logits) | {"reason": ""} if distance <= 1 else unlike
+        return rows
+
+
+def _interpreter(file: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """A .tflite file as a function of one array, for one thread at a time."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file), num_threads=1)
+    interpreter.allocate_tensors()  # announces itself, the first time in a process
+    given, out = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
+
+    def run(images: np.ndarray) -> np.ndarray:
+        interpreter.resize_tensor_input(given, images.shape)  # costs nothing where it is as before
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given, images)
+        interpreter.invoke()
+        return interpreter.get_tensor(out)
+
+    return run
+
+
+def find_films(*images: str | os.PathLike) -> list[str]:
+    """The films of files and folders, those of a folder sorted; hidden files are left out and ~ is expanded.
+
+    A path that does not exist is listed, so that its row says so. Raises UserError where there is no film at all.
     """
-    if path.is_file():
-        return [str(path)]
-    found = [
-        os.path.join(folder, name)  # strings: a hundred thousand Paths are tens of megabytes
-        for folder, _, names in os.walk(path)  # follows no symbolic link to a folder, so it ends
-        for name in names
-        if not name.startswith(".") and _may_be_film(Path(folder, name))
-    ]
-    if not found:
-        what = "no such file or folder" if not path.exists() else "no images inside"
+    found: list[str] = []
+    for path in (os.path.expanduser(os.fspath(image)) for image in images):
+        if os.path.isdir(path):
+            inside = [file for file in decode.walk(path) if _may_be_film(Path(file))]
+            found += inside or ([path] if len(images) > 1 else [])
+        elif os.path.lexists(path) or len(images) > 1:
+            found.append(path)
+    if not any(os.path.lexists(path) and not os.path.isdir(path) for path in found):
+        named = ", ".join(str(image) for image in images)
+        is_folder = any(os.path.isdir(os.path.expanduser(image)) for image in images)
+        what = "no images inside" if is_folder else "no such file or folder"
         wanted = ", ".join(sorted(SUFFIXES))
-        raise UserError(f"{path}: {what}. Wanted an image, or a folder with DICOM files or files ending in {wanted}.")
-    return sorted(found)
+        raise UserError(f"{named}: {what}. Wanted an image, or a folder with DICOM files or files ending in {wanted}.")
+    return list(dict.fromkeys(found))
 
 
 def _may_be_film(path: Path) -> bool:
     try:
-        return path.suffix.lower() in SUFFIXES or dicom.is_dicom(path)
-    except OSError:  # a pipe, or a file that may not be read and has no suffix
-        return False
+        return path.suffix.lower() in SUFFIXES or path.is_dir() or dicom.is_dicom(path)
+    except OSError:  # may not be read: its row says so
+        return not path.suffix
 
 
-def predict_films(paths: list[str], released: Released) -> Iterator[dict]:
-    """A row (COLUMNS) per file, in order, as soon as it is known; shows progress.
+def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str, str]]:
+    """A row (COLUMNS) per file, in order; shows progress.
 
-    decisions are those of the ensemble; seed_spread is the SD over
-    the networks' probabilities. foreignness above 1, and whatever stands in warning, says that the file is unlike the
-    films of the study. A file that cannot be read has its reason in `problem`, and no probability. Every core decodes
-    and predicts; memory grows neither with the number of files nor with their size in all.
+    A file that cannot be read has its reason in `problem`. Every core decodes and predicts; memory grows neither with
+    the number of files nor with their size in all.
     """
-    per_thread = threading.local()
-    threshold = round(released.threshold, 6)
-
-    def rows(some: list[str]) -> list[dict]:
-        if not hasattr(per_thread, "network"):
-            per_thread.network = next(first, None) or released.network()
-        return [row | {"threshold": threshold} for row in _rows(some, released, per_thread.network)]
-
+    local = threading.local()
     with quiet():
-        first = iter([released.network()])
-    parts = [paths[i : i + TOGETHER] for i in range(0, len(paths), TOGETHER)]
-    for some in in_order(rows, parts, min(CORES, MOST_THREADS), films=len):
-        yield from some
+        first = [Runner(released)]
+
+    def work(some: Sequence[str]) -> list[dict[str, str]]:
+        if not hasattr(local, "runner"):
+            local.runner = first.pop() if first else Runner(released)
+        return _rows(some, local.runner)
+
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS))
+    bar = tqdm(total=len(paths), unit="film", delay=5, mininterval=2)
+    try:
+        for start in range(0, len(paths), CHUNK):
+            chunk = paths[start : start + CHUNK]
+            parts = [chunk[i : i + TOGETHER] for i in range(0, len(chunk), TOGETHER)]
+            for rows in pool.map(work, parts):
+                bar.update(len(rows))
+                yield from rows
+    finally:
+        bar.close()
+        pool.shutdown(cancel_futures=True)
 
 
-def _rows(paths: list[str], released: Released, network: Callable[[np.ndarray], np.ndarray]) -> list[dict]:
+def _rows(paths: Sequence[str], runner: Runner) -> list[dict[str, str]]:
     """A row per file; what can be read of them is predicted at once."""
-    rows: list[dict] = [{**dict.fromkeys(COLUMNS, ""), "path": path} for path in paths]
-    read = []
+    rows = [dict.fromkeys(COLUMNS, "") | {"path": _printable(path)} for path in paths]
+    films, assessed, warned = [], [], []
     for row, path in zip(rows, paths, strict=True):
         try:
-            read.append((row, *_read(Path(path), released.film_size)))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            row["problem"] = f"{type(error).__name__}: {error}".replace(path, Path(path).name)
-    if read:
-        films = np.stack([film for _, film, _ in read])
-        cut, probabilities = network(films)
-        told = zip(read, probabilities, released.familiar.foreignness(cut).tolist(), strict=True)
-        for (row, _, oddities), each, strange in told:
-            row |= _told(each, strange, oddities, released)
+            film, reasons, notes = _read(Path(path), runner.film_size)
+        except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
+            message = f"{type(error).__name__}: {error}".replace(path, Path(path).name)
+            row["problem"] = _printable(" ".join(message.split()))
+            continue
+        if reasons:
+            row |= {"decision": "not assessed", "reason": _printable("; ".join(reasons))}
+        else:
+            films.append(film)
+            assessed.append(row)
+            warned.append(notes)
+    if films:
+        for row, notes, found in zip(assessed, warned, runner.assess(np.stack(films)), strict=True):
+            row |= found | {"reason": _printable("; ".join([found["reason"]] * bool(found["reason"]) + notes))}
     return rows
 
 
-def _told(each: np.ndarray, strange: float, oddities: list[str], released: Released) -> dict:
-    """What the networks' probabilities (seeds,), the foreignness and the file's own oddities add to a row."""
-    return {
-        "probability": round(float(each.mean()), 6),
-        "decision": "PNEUMONIA" if each.mean() >= released.threshold else "NORMAL",
-        "seed_spread": round(float(each.std()), 6),
-        "foreignness": round(strange, 3),
-        "warning": "; ".join(["unlike the films of the study"] * (strange > 1) + oddities),
-    }
-
-
-def _read(path: Path, size: int) -> tuple[np.ndarray, list[str]]:
-    """The film, uint8 (size, size), and what the file itself says that the study's films are not."""
+def _read(path: Path, size: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """The film, uint8 (size, size); why the file says that it is not to be assessed; and what to warn of."""
+    if not path.exists():
+        raise ValueError("broken link" if path.is_symlink() else "no such file or folder")
     if dicom.is_dicom(path):
         return dicom.read(path, size)
-    return decode.decode(path, size), ["in colour"] if decode.colour(path) > outliers.COLOUR else []
+    return decode.decode(path, size), ["in colour"] if decode.colour(path) > outliers.COLOUR else [], []
 
 
-def main() -> int:
-    """Command line: python -m xraylib.predict IMAGES [--output predictions.csv]; status 1 if a file was not read."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", type=Path, help="an image (DICOM, PNG or JPEG), or a folder of them")
-    parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="default: predictions.csv")
-    arguments = parser.parse_args()
-    counts: Counter[str] = Counter()
-    said: list[str] = []
+def _printable(text: str) -> str:
+    """Text in which bytes that are not UTF-8 stand as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns 0 where all files were read (refusals included), 1 where some were not, 2 for nothing."""
+    parser = argparse.ArgumentParser(
+        "python -m xraylib.predict", description="Chest films of children -> PNEUMONIA, NORMAL or not assessed.",
+        epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("images", nargs="*", help="DICOM, PNG or JPEG files, or folders; else those of XRAY_IMAGES")
+    parser.add_argument("--output", default="predictions.csv", help="default: predictions.csv")
+    given = parser.parse_args(arguments)
     try:
-        films = find_films(arguments.images)
         released = load()
-        with whole(arguments.output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            table.writeheader()
+        films = find_films(*(given.images or _from_environment(os.environ.get("XRAY_IMAGES", ""))))
+        output = Path(given.output).expanduser()
+        counts = _write(films, released, output)
+    except UserError as error:
+        print(_printable(str(error)), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C: no table was written. Run it again for all films.", file=sys.stderr)
+        return 2
+    print(_printable(f"wrote {output}: {len(films):,} films. Not a medical device."))
+    print("\n".join(summary(counts, released)))
+    return 1 if counts["not read"] else 0
+
+
+def _from_environment(images: str) -> list[str]:
+    """The paths of XRAY_IMAGES: one path if it exists as a whole, else split as a shell would."""
+    if not images.strip():
+        raise UserError("Which films? make predict IMAGES=file-or-folder, or: python -m xraylib.predict file-or-folder")
+    if os.path.lexists(os.path.expanduser(images)):
+        return [images]
+    try:
+        return shlex.split(images) or [images]
+    except ValueError:  # an unbalanced quote
+        return [images]
+
+
+def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
+    """Write the table; returns how many films have each decision, were not read, and lie in each band of score."""
+    counts: Counter = Counter()
+    _sweep(output)
+    with whole(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        _lock(file)
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's and pydicom's, of odd headers: what matters is a problem
             for row in predict_films(films, released):
                 table.writerow(row)
-                notes = {what: row[what] for what in ("problem", "warning") if row[what]}
-                said += [f"{what}: {row['path']}: {note}" for what, note in notes.items() if counts[what] < 20]
-                counts.update([row["decision"], *notes])
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print("\n".join(said), file=sys.stderr, end="\n" if said else "")
-    print(
-        f"wrote {arguments.output}: {len(films):,} films, {counts['PNEUMONIA']:,} called PNEUMONIA, "
-        f"{counts['warning']:,} with a warning, {counts['problem']:,} not read. Not a medical device."
-    )
-    return 1 if counts["problem"] else 0
+                if row["problem"] and counts["not read"] < 20:
+                    print(f"not read: {row['path']}: {row['problem']}", file=sys.stderr)
+                counts[row["decision"] or "not read"] += 1
+                counts[_band(row["score"], released)] += 1
+    return counts
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _band(score: str, released: Released) -> tuple | None:
+    """The band of the test folder's scores that a score lies in: the last whose lower end it reaches."""
+    return next((band for band in reversed(released.bands) if score and float(score) >= band[0]), None)
+
+
+def _lock(file: TextIO) -> None:
+    """Hold a lock on the file while it is open, by which `_sweep` knows that its process lives."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # Windows locks what is open, and some network disks know no locks
+        pass
+
+
+def _sweep(output: Path) -> None:
+    """Remove what killed runs had begun to write beside the output."""
+    for left in output.parent.glob(f"{UNFINISHED}*{output.suffix}"):
+        try:
+            import fcntl
+
+            with left.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+        except (ImportError, OSError):  # a living run holds it
+            continue
+
+
+def summary(counts: Counter, released: Released) -> list[str]:
+    """Three lines: how many of each decision; how many test films with such scores had pneumonia; its share there."""
+    kinds = ("PNEUMONIA", "NORMAL", "not assessed", "not read")
+    lines = [", ".join(f"{kind}: {counts[kind]:,}" for kind in kinds)]
+    parts = [
+        f"{low:g} to {high:g}: {_share(ill, films)}" for low, high, films, ill in released.bands
+        if counts[low, high, films, ill]
+    ]  # fmt: skip
+    such = "; ".join(f"score {part}" for part in parts) or "no film has a score"
+    lines.append(f"Of the study's test films with such a score, so many had pneumonia: {such}.")
+    films, ill = (sum(band[i] for band in released.bands) for i in (2, 3))
+    lines.append(f"Of all the study's test films, {_share(ill, films)} had pneumonia; elsewhere it is rarer or commoner.")
+    return lines
+
+
+def _share(part: int, of: int) -> str:
+    return f"{100 * part / of:.0f} % ({part} of {of})" if of else "none"
+

@@ -1,4 +1,4 @@
-"""Does an image look like the films that the networks learned from? A distance, fitted on train and read on tune.
+"""Does a film look like those that the networks learned from? A distance, fitted on train, its limit chosen on tune.
 
 Mahalanobis (1936) distance of a few dozen grey-level statistics, which no network computes: it starts at once, and does
 not change when the networks do.
@@ -6,44 +6,51 @@ not change when the networks do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
+from xraylib.data.decode import shrink
+from xraylib.data.frames import FAINT, WHOLE, lung_box
 from xraylib.files import UserError, whole
 
+if TYPE_CHECKING:  # prediction starts without pandas
+    import pandas as pd
+
 FILE = "familiar.npz"
-PLACES = 6  # the mean grey level in 6 x 6 places: of 3 to 16 a side, tells the strangers best from tune
+PLACES = 6  # the mean grey level in 6 x 6 places: of 3 to 16 a side, parts other pictures from tune best
 SIDES = (48, 24, PLACES)  # each a whole part of the one before, so that the mean of its means is that of the pixels
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 RIDGE = 0.01  # variance added to each standardised statistic, so that none that hardly varies decides alone
-FAMILIAR = 0.99  # the share of tune films that no warning is wanted for
+FAMILIAR = 0.99  # the share of tune films that is within the limit
 COLOUR = 8.0  # grey levels between the channels (decode.colour); the study's RGB films have less than 1
 
 
 @dataclass(frozen=True)
 class Familiar:
-    """What is usual among the study's films: statistics' mean and SD (d,), whitening (d, d), limit of the score."""
+    """What the study's films are like: statistics' mean and SD (d,), whitening (d, d), limit of the score."""
 
     mean: np.ndarray
     sd: np.ndarray
     whitening: np.ndarray
     limit: np.ndarray
 
-    def foreignness(self, images: np.ndarray) -> np.ndarray:
-        """How unlike the study's films, float64 (n,), of uint8 (n, size, size) images; above 1: a warning is due."""
-        return self._distance(images) / float(self.limit)
+    def foreignness(self, images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """How unlike the study's films, float64 (n,), of uint8 (n, size, size) frames; above 1: out of distribution.
 
-    def _distance(self, images: np.ndarray) -> np.ndarray:
-        """Root mean square of the whitened statistics: about 1 for a film of the study."""
-        standard = (statistics(images) - self.mean) / self.sd
-        return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1))
+        masks: the locator's probability of lung, float (n, 48, 48); None where there is no locator.
+        """
+        standard = (statistics(images, masks) - self.mean) / self.sd
+        return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1)) / float(self.limit)
 
 
-def statistics(images: np.ndarray) -> np.ndarray:
-    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) images.
+def statistics(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames, and the lungs' shape where masks are given.
 
     Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
     step between neighbours across and down at three scales, which says how rough the picture is.
@@ -54,7 +61,23 @@ def statistics(images: np.ndarray) -> np.ndarray:
     *stepped, places = scales
     levels = np.stack([_levels(image) for image in images])
     steps = np.stack([step for scale in stepped for step in _steps(scale)], axis=1)
-    return np.concatenate([places.reshape(len(images), -1), levels, np.log1p(steps)], axis=1)
+    columns = [places.reshape(len(images), -1), levels, np.log1p(steps)]
+    if masks is not None:
+        columns.append(np.stack([_shape(mask) for mask in masks]))
+    return np.concatenate(columns, axis=1)
+
+
+def _shape(mask: np.ndarray) -> np.ndarray:
+    """The lungs in PLACES x PLACES places of their box, and how sure the locator is of them: float64 (37,).
+
+    Not where the box lies, or how large it is: a shifted film is a film.
+    """
+    height, width = mask.shape
+    left, top, right, bottom = lung_box(mask) or WHOLE
+    box = (left * width, top * height, right * width, bottom * height)
+    places = Image.fromarray(mask.astype(np.float32)).resize((PLACES, PLACES), Image.Resampling.BOX, box=box)
+    lung = mask[mask >= FAINT]
+    return np.append(np.asarray(places, np.float64).ravel(), lung.mean() if lung.size else 0.0)
 
 
 def _steps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,27 +107,61 @@ def _share(size: int, side: int) -> np.ndarray:
     return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * side / size
 
 
-def fit(train: np.ndarray, tune: np.ndarray) -> Familiar:
-    """What is usual in the train films, with the limit that FAMILIAR of the tune films stay below; both uint8 images.
+def fit(train: np.ndarray, tune: np.ndarray, train_masks=None, tune_masks=None) -> Familiar:
+    """What the train frames are like, with the limit that FAMILIAR of the tune frames stay below; all uint8.
 
-    train and tune: (n, size, size). Memory for the statistics alone: the images are read a thousand at a time.
+    train and tune: (n, size, size); their masks as in `foreignness`. Frames are read a thousand at a time.
     """
-    rows = _in_parts(train)
+    rows = np.concatenate([statistics(*part) for part in _parts(train, train_masks)])
     mean, sd = rows.mean(axis=0), rows.std(axis=0) + 1e-6  # a statistic that never varies stays finite
     standard = (rows - mean) / sd
     covariance = standard.T @ standard / len(rows) + RIDGE * np.eye(len(mean))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
     unlimited = Familiar(mean, sd, whitening, np.array(1.0))
-    distances = np.concatenate([unlimited.foreignness(part) for part in _parts(tune)])
+    distances = np.concatenate([unlimited.foreignness(*part) for part in _parts(tune, tune_masks)])
     return Familiar(mean, sd, whitening, np.maximum(np.quantile(distances, FAMILIAR), 1e-6))
 
 
-def _parts(images: np.ndarray) -> list[np.ndarray]:
-    return [images[i : i + 1000] for i in range(0, len(images), 1000)]
+def _parts(images: np.ndarray, masks: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    starts = range(0, len(images), 1000)
+    return [(images[i : i + 1000], None if masks is None else masks[i : i + 1000]) for i in starts]
 
 
-def _in_parts(images: np.ndarray) -> np.ndarray:
-    return np.concatenate([statistics(part) for part in _parts(images)])
+def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
+    """Kind -> whether it should be assessed, and the films, uint8 (n, size, size), changed so."""
+    size = films.shape[1]
+    third, eighth = size // 3, size // 8
+    noise = np.random.default_rng(0).integers(0, 256, films.shape, np.uint8)
+    resize = lambda parts: np.stack([shrink(Image.fromarray(part), size) for part in parts])  # noqa: E731
+    return {
+        "as it is": (True, films),
+        "shifted by an eighth": (True, np.pad(films, ((0, 0), (0, 0), (eighth, 0)))[:, :, :size]),
+        "an eighth of each margin cut": (True, resize(films[:, eighth:-eighth, eighth:-eighth])),
+        "darker by 50 grey levels": (True, np.maximum(films, 50) - 50),
+        "a quarter of the contrast": (True, films // 4 + 96),
+        "inverted": (False, 255 - films),
+        "upside down": (False, films[:, ::-1]),
+        "rotated by 90 degrees": (False, np.rot90(films, axes=(1, 2))),
+        "rotated by -90 degrees": (False, np.rot90(films, -1, axes=(1, 2))),
+        "a corner": (False, resize(films[:, :third, :third])),
+        "blank": (False, np.full_like(films[:1], 128)),
+        "noise": (False, noise),
+    }
+
+
+def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> pd.DataFrame:
+    """A row per kind of changed film: kind, wanted, films, not_assessed (share of the films).
+
+    refuse: uint8 (n, size, size) films -> bool (n,), not assessed (Runner.refuse); films: of the test folder.
+    """
+    import pandas as pd
+
+    rows = []
+    for kind, (assessable, images) in changed(films).items():
+        share = np.mean(np.concatenate([refuse(part) for part, _ in _parts(images, None)]))
+        wanted = "assessed" if assessable else "not assessed"
+        rows.append({"kind": kind, "wanted": wanted, "films": len(images), "not_assessed": share})
+    return pd.DataFrame(rows)
 
 
 def write(familiar: Familiar, models: Path) -> None:
