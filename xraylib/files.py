@@ -96,8 +96,8 @@ def write_json(value: object, path: Path) -> None:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with the same bytes on every platform."""
-    write_bytes(table.to_csv(index=False, lineterminator="\n").encode(), path)
+    """Write a table as CSV: floats with 6 significant digits, the same bytes on every platform."""
+    write_bytes(table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode(), path)
 
 
 @contextlib.contextmanager
