@@ -116,7 +116,7 @@ def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
 
 
 def operating_points(predictions: pd.DataFrame, fixed: tuple[str, ...] = (PUBLISHED, UNSCALED)) -> dict:
-    """(network, seed) -> its operating point: 0.5 for the networks in `fixed`, else chosen on that seed's tune films."""
+    """(network, seed) -> its operating point: 0.5 for networks in `fixed`, else chosen on the seed's tune films."""
     tune = predictions[predictions.split == "tune"].groupby(["network", "seed"], sort=True)
     points = {(str(n), int(s)): choose_operating_point(rows) for (n, s), rows in tune if n not in fixed}
     keys = predictions[predictions.network.isin(fixed)][["network", "seed"]].drop_duplicates()
@@ -378,16 +378,18 @@ def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.
         of = predictions[predictions.network == network]
         splits = ("train", "tune", "test") if network == PUBLISHED else ("tune", "test")
         parts += [summarise_split(rows, points, config) for s in splits if len(rows := of[of.split == s])]
-        if (of.split == "tune").any():
-            parts.append(_thresholds(network, points))
+        tune = of[of.split == "tune"]
+        if len(tune):
+            n = {"n_films": tune.path.nunique(), "n_children": tune.patient.nunique()}
+            parts.append(_thresholds(network, points).assign(**n))
     return pd.concat(parts, ignore_index=True)[list(TIDY)]
 
 
 def _thresholds(network: str, points: Mapping) -> pd.DataFrame:
     own = of_network(points, network)
+    name = OWN if network == ENSEMBLE else network
     seeds = ["ensemble" if seed == NO_SEED else str(seed) for seed in own]
     values = [point.threshold for point in own.values()]
-    name = OWN if network == ENSEMBLE else network
     return pd.DataFrame(dict(zip(TIDY, [name, "tune", seeds, "threshold", values], strict=False))).reindex(columns=TIDY)
 
 

@@ -155,7 +155,7 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
     rows = test_rows(table)
     rows = rows[rows.statistic.isin(HEADLINE)]
     rows = rows.assign(text=[interval_text(row) for row in rows.itertuples()])
-    wide = rows.pivot(index=["network", "seed"], columns="statistic", values="text")
+    wide = rows.pivot_table("text", ["network", "seed"], "statistic", aggfunc="first")
     wide.columns.name = f"test, {rows.n_films.iloc[0]} films of {rows.n_children.iloc[0]} children"
     return wide[list(HEADLINE)]
 
@@ -512,7 +512,7 @@ def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataF
 
 
 def val_against_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Images of the val folder called PNEUMONIA, per class: as published, replayed with its flaw, and with scaled films."""
+    """Films of the val folder called PNEUMONIA, per class: as published, replayed, and with scaled films."""
     rows = []
     for label, name in enumerate(CLASSES):
         part = table[table.label == label]
