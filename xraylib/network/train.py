@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -94,11 +94,11 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
     predictions = pd.concat(
         [
-            index.loc[rows, _IMAGE].assign(network=name, seed=seed, logit=logit(np.clip(probability, 1e-7, 1 - 1e-7)))
+            index.loc[rows, _IMAGE].assign(network=name, seed=seed, probability=probability)
             for name, rows, probability in predictions
         ]
     )
-    write_table(predictions[["network", "seed", *_IMAGE, "logit"]], folder / "predictions.csv")
+    write_table(predictions[["network", "seed", *_IMAGE, "probability"]], folder / "predictions.csv")
     write_json({"seconds": seconds}, folder / "done.json")  # last: its presence says that the rest is whole
     for checkpoint in folder.glob("epoch_*"):
         checkpoint.unlink()
@@ -153,6 +153,10 @@ def _train_own(seed, index, images, config, folder, say):
         _report(rows[-1], config, say)
     exact = _in_float32(network, config)
     predictions = [("xray_cnn", index.index, predict(exact, images))]
+    for name in corruptions.SERIES:  # for the choice of the threshold
+        spoil = partial(corruptions.corrupt, name=name, severity=corruptions.SERIES_SEVERITY)
+        probability = predict(exact, images, tune_rows, spoil)
+        predictions.append((f"xray_cnn{corruptions.SPOILT}{name}", index.index[tune_rows], probability))
     return exact, pd.DataFrame(rows), predictions
 
 
