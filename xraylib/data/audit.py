@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -150,9 +151,9 @@ def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     ):
         probabilities[name] = learner.fit(values[train], index.label[train]).predict_proba(values)[:, 1]
     rows = index[["path", "folder", "split", "label", "subtype", "patient"]]
-    parts = [rows.assign(network=name, seed=0, probability=p) for name, p in probabilities.items()]
-    table = pd.concat(parts, ignore_index=True)
-    return table[["network", "seed", *rows.columns, "probability"]]
+    logits = {name: logit(np.clip(p, 1e-7, 1 - 1e-7)) for name, p in probabilities.items()}  # finite at 0 and 1
+    table = pd.concat([rows.assign(network=n, seed=0, logit=x) for n, x in logits.items()], ignore_index=True)
+    return table[["network", "seed", *rows.columns, "logit"]]
 
 
 def _properties(index: pd.DataFrame, images: np.ndarray) -> dict[str, tuple[np.ndarray, Callable, Sequence]]:

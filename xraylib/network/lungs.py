@@ -177,12 +177,20 @@ def masks_in_frames(masks: list[np.ndarray], rows: np.ndarray, found: list[Box |
 
 def load_frames(config: Config, index: pd.DataFrame) -> np.ndarray:
     """The frames that notebook 02 cut, uint8 (len(index), size, size); UserError where they are not there yet."""
-    path = config.build / "frames.npy"
+    return _load(config.build / "frames.npy", len(index))
+
+
+def load_found(config: Config, index: pd.DataFrame) -> np.ndarray:
+    """The lungs that notebook 02 found, float32 (len(index), 48, 48); UserError where they are not there yet."""
+    return _load(config.build / "lungs.npy", len(index))
+
+
+def _load(path: Path, n: int) -> np.ndarray:
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 02_train first, or: make reproduce")
     found = np.load(path, mmap_mode="r")
-    if len(found) != len(index):
-        raise UserError(f"{path}: {len(found):,} frames of {len(index):,} films. Run notebook 02_train again.")
+    if len(found) != n:
+        raise UserError(f"{path}: {len(found):,} films, wanted {n:,}. Run notebook 02_train again, or: make reproduce")
     return found
 
 

@@ -239,11 +239,19 @@ def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], n
     The study's networks see the frames that the locator cuts from the films, the published ones the whole films.
     """
     locator = load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1))
+    last: dict[str, np.ndarray] = {}
+
+    def cut(films: np.ndarray) -> np.ndarray:
+        if last.get("films") is not films:  # all seeds see the same frames
+            boxes = lungs.boxes(lungs.locate(locator, films))
+            last.update(films=films, frames=lungs.cut(films, boxes, config.image_size))
+        return last["frames"]
+
     functions: dict[tuple[str, int], Callable] = {}
     for seed in config.seeds:
-        published_network, own = (load_network(config.network_file(network, seed)) for network in NETWORKS)
-        functions["published", seed] = partial(published.predict_arrays, published_network)
-        functions["xray_cnn", seed] = partial(predict_films, own, locator, config.image_size)
+        whole, own = (load_network(config.network_file(network, seed)) for network in NETWORKS)
+        functions["published", seed] = partial(published.predict_arrays, whole)
+        functions["xray_cnn", seed] = lambda films, network=own: predict(network, cut(films))
     return functions
 
 
@@ -260,11 +268,6 @@ def predictors_in(found: list[Box | None], config: Config) -> dict[str, Callable
         return np.mean([published.predict_arrays(network, films) for network in whole], axis=0)
 
     return {"published": of_films, "xray_cnn": of_frames}
-
-
-def predict_films(network: keras.Model, locator: keras.Model, size: int, films: np.ndarray) -> np.ndarray:
-    """Logit of PNEUMONIA, float64 (n,), of films, uint8 (n, h, w), each cropped to the lungs that the locator finds."""
-    return predict(network, lungs.cut(films, lungs.boxes(lungs.locate(locator, films)), size))
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:
