@@ -20,8 +20,8 @@ import pandas as pd
 from xraylib.config import load_config
 from xraylib.files import write_table
 results = load_config().results
-predictions = pd.read_csv(results / "predictions.csv")
-write_table(predictions.groupby("network", sort=False).logit.mean().rename("value").reset_index(), results / "metrics.csv")
+logits = pd.read_csv(results / "predictions.csv").groupby("network", sort=False).logit
+write_table(logits.mean().rename("value").reset_index(), results / "metrics.csv")
 """
 
 

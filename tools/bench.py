@@ -127,7 +127,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 
 
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
-    """`python -m xraylib.predict` on all files, against decoding alone; on one, against the networks loaded by Keras."""
+    """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
     keras_way = (
         "import sys, json, numpy as np, keras; import xraylib.network.model; from xraylib.data.images import decode\n"
         f"image = decode({str(files[0])!r}, {config.image_size})[None, ..., None].astype('float32')\n"
