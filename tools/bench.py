@@ -89,17 +89,17 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
     from xraylib.network.backend import keras, tf
 
     array = np.stack([images.decode(file, config.image_size) for file in files])
-    label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(int)
-    frame, most = augment.AMOUNTS["frame"], {name: high for name, (_, high) in augment.AMOUNTS.items()}
+    label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(np.float32)
+    zoom, most = augment.RANGES["zoom"], {name: high for name, (_, high) in augment.RANGES.items()}
     layers = keras.Sequential(
         [
             keras.layers.RandomFlip("horizontal"),
-            keras.layers.RandomRotation(most["turn"] / 360, fill_mode="constant"),
-            keras.layers.RandomZoom(frame, frame, fill_mode="constant"),  # width and height apart
-            keras.layers.RandomTranslation(most["shift"], most["shift"], fill_mode="constant"),
+            keras.layers.RandomRotation(most["rotation"] / 360, fill_mode="constant"),
+            keras.layers.RandomZoom(zoom, zoom, fill_mode="constant"),  # width and height apart
+            keras.layers.RandomTranslation(most["translation"], most["translation"], fill_mode="constant"),
             keras.layers.RandomSharpness(most["sharpness"]),
             keras.layers.RandomContrast(most["contrast"]),
-            keras.layers.RandomBrightness(most["exposure"]),
+            keras.layers.RandomBrightness(most["brightness"]),
         ]
     )
     with tempfile.TemporaryDirectory() as name:
@@ -108,14 +108,20 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
             folder.mkdir(exist_ok=True)
             (folder / f"{len(list(folder.iterdir())):05d}.jpeg").symlink_to(file.resolve())
         read = keras.utils.image_dataset_from_directory(
-            name, color_mode="grayscale", image_size=(config.input_size,) * 2, batch_size=config.batch_size, verbose=0
+            name, color_mode="grayscale", image_size=(config.image_size,) * 2, batch_size=config.batch_size, verbose=0
         ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
 
         def drain(dataset):
             for _ in dataset:
                 pass
 
-        epoch = augment.batches(array, np.arange(len(array)), label, config, seed=0, epoch=1)
+        def make(step, rows):
+            pixels = tf.cast(array[rows], tf.float32)[..., None]
+            return augment.augment(pixels, tf.constant([0, step])), label[rows, None]
+
+        size, batch = config.image_size, config.batch_size
+        order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
+        epoch = augment.dataset(order, make, [(batch, size, size, 1), (batch, 1)])
         n = len(files) // config.batch_size * config.batch_size
         return pair(
             f"input pipeline on {typical(files)}, against Keras' Random* layers",
@@ -170,10 +176,10 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     from xraylib.network.backend import tf
 
     rng = np.random.default_rng(0)
-    x = rng.uniform(0, 255, (config.batch_size, config.input_size, config.input_size, 1)).astype(np.float32)
+    x = rng.uniform(0, 255, (config.batch_size, config.image_size, config.image_size, 1)).astype(np.float32)
     y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
     backend.start(0, backend.precision())
-    network = train.compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)
+    network = train.compiled(steps, config)
     batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps)
     others = {}
     try:
@@ -207,10 +213,12 @@ def _decode(config: Config) -> None:
 
 
 def _train(config: Config) -> None:
-    from xraylib.network import train
+    from xraylib.network import lungs, train
 
     index = load_index(config)
-    train.train_one("xray_cnn", 0, index, images.load_images(config, index), replace(config, epochs=1), say)
+    films = images.load_images(config, index)
+    frames = lungs.cut(films, [None] * len(films), config.image_size)
+    train.train_one("xray_cnn", 0, index, frames, replace(config, epochs=1), say)
 
 
 def _predict(config: Config) -> None:

@@ -23,7 +23,7 @@ BANDS = (0, 10, 50, 90, 100)  # of the score
 
 
 def write(config: Config) -> None:
-    """Write the networks of all seeds, and the locator, as files that run without TensorFlow; the same bytes each time."""
+    """Write the networks of all seeds, and the locator, as TFLite files; the same bytes at every run."""
     backend.start(0)  # numbers the layers from 0, whose names stand in the file
     networks = [load_network(config.network_file(metrics.OWN, seed)) for seed in config.seeds]
     write_bytes(export(networks, config.image_size), config.portable_file)

@@ -50,7 +50,7 @@ class Familiar:
 
 
 def statistics(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames, and the lungs' shape where masks are given.
+    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames, and the lungs' shape with masks.
 
     Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
     step between neighbours across and down at three scales, which says how rough the picture is.
