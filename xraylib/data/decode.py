@@ -23,7 +23,8 @@ def walk(folder: Path | str, strict: bool = False) -> list[str]:
     """
     files: list[str] = []
     seen: set[tuple[int, int]] = set()
-    todo, links = [str(folder)], []  # real folders first, so that their files have their real names
+    links: list[str] = []
+    todo = [str(folder)]  # real folders first, so that their files have their real names
     while todo or links:
         here = todo.pop() if todo else links.pop(0)
         try:
