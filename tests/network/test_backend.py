@@ -23,12 +23,12 @@ def run(code):
 
 
 def test_importing_tensorflow_writes_nothing():
-    done = run("import xraylib.backend")
+    done = run("import xraylib.network.backend")
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
 def test_standard_error_works_after_the_import():
-    assert run("import sys, xraylib.backend; print('seen', file=sys.stderr)").stderr == "seen\n"
+    assert run("import sys, xraylib.network.backend; print('seen', file=sys.stderr)").stderr == "seen\n"
 
 
 def test_two_processes_draw_the_same_bits():

@@ -35,6 +35,22 @@ FOLDS = 5
 # --- patients and copies ---
 
 
+def flow(index: pd.DataFrame, skipped: pd.DataFrame) -> pd.DataFrame:
+    """Films and children from the folder to the splits: columns name, parent, n_films, n_children, from the root on."""
+    files = len(index) + len(skipped)
+    rows = [
+        ("image files", "", files, index.patient.nunique()),
+        ("read", "image files", len(index), index.patient.nunique()),
+    ]
+    for folder in ("train", "val", "test"):
+        part = index[index.folder == folder]
+        rows.append((f"{folder} folder", "read", len(part), part.patient.nunique()))
+    for split in ("train", "tune"):
+        part = index[index.split == split]
+        rows.append((split, "train folder", len(part), part.patient.nunique()))
+    return pd.DataFrame(rows, columns=["name", "parent", "n_films", "n_children"])
+
+
 def shared_patients(index: pd.DataFrame) -> pd.DataFrame:
     """Patients that two splits share, by both keys: splits, patients (number and subtype), patients_bare_number."""
     held = {key: {s: set(index[index.split == s][key]) for s in SPLITS} for key in ("patient", "patient_number")}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from xraylib.config import Config
 from xraylib.data.frames import MASK, SMALL
@@ -44,7 +45,7 @@ def export(networks: Sequence[keras.Model], size: int) -> bytes:
         seen = tf.cast(images, tf.float32)[..., None]
         return {"logits": tf.concat([network(seen) for network in networks], axis=1)}
 
-    return _converted(logits, list(networks), size)
+    return _converted(logits, size)
 
 
 def export_locator(locator: keras.Model) -> bytes:
@@ -55,18 +56,16 @@ def export_locator(locator: keras.Model) -> bytes:
         both = locator(seen) + locator(seen[:, :, ::-1])[:, :, ::-1]
         return {"lungs": tf.sigmoid(both[..., 0] / 2)}
 
-    return _converted(lungs, [locator], SMALL)
+    return _converted(lungs, SMALL)
 
 
-def _converted(function, networks: list, size: int) -> bytes:
-    module = tf.Module()  # with it, the file has a signature, which names input and output
-    module.networks = networks
-    module.run = tf.function(function, input_signature=[tf.TensorSpec((None, size, size), tf.uint8, name="images")])
+def _converted(function, size: int) -> bytes:
+    """TFLite bytes with half-precision weights, half the size; logits move by some thousandths."""
+    traced = tf.function(function, input_signature=[tf.TensorSpec((None, size, size), tf.uint8, name="images")])
     with quiet():
-        traced = module.run.get_concrete_function()
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], module)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]  # half-precision weights: half the size
+        converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
 
 
@@ -86,13 +85,13 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     own = predictions[predictions.network == metrics.OWN]
     mean = own.groupby("path").agg(split=("split", "first"), label=("label", "first"), logit=("logit", "mean"))
     tune = mean[mean.split == "tune"]
-    cut = threshold(tune.label, tune.logit)
+    cut = threshold(tune)
     seeds = {seed: table[table.split == "tune"] for seed, table in own.groupby("seed")}
     lower, upper = bounds(tune.label.to_numpy(), tune.logit.to_numpy())
     return {
         "image_size": config.image_size,
         "threshold": cut,
-        "thresholds": [threshold(seeds[seed].label, seeds[seed].logit) for seed in config.seeds],
+        "thresholds": [threshold(seeds[seed]) for seed in config.seeds],
         "lower": lower,
         "upper": upper,
         "bands": {split: bands(mean[mean.split == split], cut) for split in ("tune", "test")},
@@ -103,17 +102,10 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     }
 
 
-def threshold(label, logit) -> float:
-    """The logit with the highest balanced accuracy, midway to the next lower one; of equally good ones, the median."""
-    label, logit = np.asarray(label), np.asarray(logit, np.float64)
-    levels = np.unique(logit)
-    healthy, ill = np.sort(logit[label == 0]), np.sort(logit[label == 1])
-    specificity = np.searchsorted(healthy, levels) / max(len(healthy), 1)
-    sensitivity = 1 - np.searchsorted(ill, levels) / max(len(ill), 1)
-    balanced = specificity + sensitivity
-    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
-    i = best[(len(best) - 1) // 2]
-    return float((levels[max(i - 1, 0)] + levels[i]) / 2)
+def threshold(table: pd.DataFrame) -> float:
+    """The logit of metrics.choose_operating_point's threshold; table: columns label and logit of tune."""
+    chosen = metrics.choose_operating_point(table.assign(probability=expit(table.logit)))
+    return float(logit(chosen.threshold))
 
 
 def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
