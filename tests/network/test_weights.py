@@ -35,7 +35,7 @@ def test_the_studys_own_file_predicts_as_it_was_saved(tmp_path):
     own = network(keras.layers.Dense(1))
     own.save(tmp_path / "own.keras")
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
-    np.testing.assert_array_equal(load_network(tmp_path / "own.keras", (8, 8, 1))(images), own(images))
+    np.testing.assert_array_equal(load_network(tmp_path / "own.keras")(images), own(images))
 
 
 def test_a_file_holds_no_clock_and_the_same_bytes_for_the_same_network(tmp_path):
@@ -51,7 +51,7 @@ def test_a_file_holds_no_clock_and_the_same_bytes_for_the_same_network(tmp_path)
             assert b"shared_object_id" not in archive.read("config.json")  # an address in memory
     assert files[0].read_bytes() == files[1].read_bytes()
     images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
-    np.testing.assert_array_equal(load_network(files[0], (8, 8, 1))(images), own(images))
+    np.testing.assert_array_equal(load_network(files[0])(images), own(images))
 
 
 def truncated(path):
@@ -71,7 +71,7 @@ def of_other_code(path):
            .replace(b'"class_name": "Dense"', b'"class_name": "system"'))  # fmt: skip
 
 
-SPOILT = {
+DAMAGED = {
     "missing": (lambda path: None, "not there"),
     "text": (lambda path: path.write_text("no network"), "no network of this study"),
     "empty": (lambda path: path.write_bytes(b""), "no network of this study"),
@@ -82,19 +82,19 @@ SPOILT = {
     "truncated": (truncated, "no network of this study"),
     "Lambda": (lambda path: save(path, keras.layers.Lambda(lambda x: x[:, :1])), "no network of this study"),
     "other code": (of_other_code, "no network of this study"),
-    "two outputs": (lambda path: save(path, keras.layers.Dense(2)), r"to \(2,\); wanted \(8, 8, 1\) to \(1,\)"),
-    "other size": (lambda path: save(path, keras.layers.Dense(1), size=9), r"images \(9, 9, 1\)"),
+    "two outputs": (lambda path: save(path, keras.layers.Dense(2)), r"to \(2,\); wanted \(1,\)"),
+
     "not finite": (not_finite, "not finite"),
 }
 
 
-@pytest.mark.parametrize("kind", SPOILT)
+@pytest.mark.parametrize("kind", DAMAGED)
 def test_another_file_is_one_message_with_the_remedy(tmp_path, kind):
-    spoil, words = SPOILT[kind]
+    damage, words = DAMAGED[kind]
     path = tmp_path / "own.keras"
-    spoil(path)
+    damage(path)
     with pytest.raises(UserError, match=words) as error:
-        load_network(path, (8, 8, 1))
+        load_network(path)
     assert str(path) in str(error.value)
     assert "make reproduce" in str(error.value)
     assert "\n" not in str(error.value)
