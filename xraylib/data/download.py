@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from xraylib.config import REPOSITORY
-from xraylib.files import UserError
 from xraylib.data.index import CLASSES, FOLDERS, OFFICIAL, find_root, list_images
+from xraylib.files import UserError
 
 # With its version the handle is found in kagglehub's cache without a network; without it, never.
 HANDLE = "paultimothymooney/chest-xray-pneumonia/versions/2"

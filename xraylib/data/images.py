@@ -10,9 +10,9 @@ import pandas as pd
 
 from xraylib.config import Config
 from xraylib.data.decode import decode
-from xraylib.files import UserError, whole, write_table
 from xraylib.data.index import WORKERS, find_root
 from xraylib.data.parallel import in_order
+from xraylib.files import UserError, whole, write_table
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:

@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data.decode import LEAST_SIDE, SUFFIXES, check_regular, opened, turn_upright, walk
+from xraylib.data.decode import SUFFIXES, check_regular, opened, turn_upright, walk
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")

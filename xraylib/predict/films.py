@@ -354,10 +354,9 @@ def summary(counts: Counter, released: Released) -> list[str]:
     such = "; ".join(f"score {part}" for part in parts) or "no film has a score"
     lines.append(f"Of the study's test films with such a score, so many had pneumonia: {such}.")
     films, ill = (sum(band[i] for band in released.bands) for i in (2, 3))
-    lines.append(f"Of all the study's test films, {_share(ill, films)} had pneumonia; elsewhere it is rarer or commoner.")
+    lines.append(f"Of all the study's test films, {_share(ill, films)} had pneumonia.")
     return lines
 
 
 def _share(part: int, of: int) -> str:
     return f"{100 * part / of:.0f} % ({part} of {of})" if of else "none"
-

@@ -1,6 +1,9 @@
-"""The portable copy says what Keras says, for any network of the study's layers and any view."""
+"""The exported file computes what Keras does; the decision file follows from tune alone."""
+
+import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
@@ -8,10 +11,10 @@ from hypothesis import strategies as st
 
 from xraylib.data import phantom
 from xraylib.data.decode import shrink
-from xraylib.files import quiet
+from xraylib.files import UserError, quiet
 from xraylib.network import augment, backend, model, train
 from xraylib.network.model import keras
-from xraylib.predict import export
+from xraylib.predict import export, outliers
 
 SIZE = 48
 layers = keras.layers
@@ -69,14 +72,66 @@ def test_probabilities_equal_keras_on_500_films(films, size):
     assert np.abs(1 / (1 + np.exp(-found.astype(np.float64))) - wanted).max() < 1e-4
 
 
-def test_the_bytes_are_the_same_at_every_run(world, config, monkeypatch):
-    from xraylib.network import published
+def test_input_and_output_are_named(films):
+    with quiet():
+        interpreter = Interpreter(model_content=export.export([network(0)], SIZE))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["images"], "outputs": ["logits"]}}
 
+
+@pytest.fixture
+def made(config):
+    """Networks and predictions of the seeds 0 and 1, and what export.write makes of them."""
+    config = dataclasses.replace(config, seeds=(0, 1))
     config.models.mkdir()
-    train._without_optimizer(model.build(config)).save(config.models / "xray_cnn_seed0.keras")
-    once = export.write(config).read_bytes()
+    for seed in config.seeds:
+        backend.start(seed)
+        for name in ("xray_cnn", "published"):
+            train._without_optimizer(model.build(config)).save(config.models / f"{name}_seed{seed}.keras")
+    rng = np.random.default_rng(0)
+    outliers.write(outliers.fit(*rng.integers(0, 255, (2, 50, 32, 32), np.uint8)), config.models)
+    rows = pd.DataFrame({"path": [f"{i}.png" for i in range(400)], "label": np.arange(400) % 2})
+    rows["split"] = np.repeat(["tune", "test"], 200)
+    seeds = [rows.assign(network="xray_cnn", seed=s, logit=rows.label * 4 - 1 + rng.normal(0, 1, 400)) for s in (0, 1)]
+    config.results.mkdir()
+    pd.concat(seeds).to_csv(config.results / "predictions.csv", index=False)
+    return config, export.write(config)
+
+
+def test_the_bytes_are_the_same_at_every_run_and_predict_reads_them(made):
+    from xraylib.network import published
+    from xraylib.predict import films
+
+    config, decision = made
+    once = {file.name: file.read_bytes() for file in config.models.iterdir()}
     published.build()  # whatever else was built in between
-    assert export.write(config).read_bytes() == once
+    assert export.write(config) == decision
+    assert {file.name: file.read_bytes() for file in config.models.iterdir()} == once
+    released = films.load(config.models)
+    assert released.threshold == decision["threshold"] and len(released.thresholds) == 2
+    assert released.locator is None and sum(band[2] for band in released.bands) == 200
+    (config.models / "familiar.npz").unlink()
+    with pytest.raises(UserError, match=r"no familiar\.npz"):
+        export.write(config)
+
+
+def test_what_decides_comes_from_tune_alone(made):
+    config, decision = made
+    predictions = pd.read_csv(config.results / "predictions.csv")
+    changed = predictions.assign(logit=predictions.logit.where(predictions.split == "tune", 0.5))
+    other = export.decision(changed, config)
+    assert all(other[name] == decision[name] for name in ("threshold", "thresholds", "lower", "upper"))
+    assert other["bands"]["tune"] == decision["bands"]["tune"] and other["bands"]["test"] != decision["bands"]["test"]
+
+
+def test_threshold_bounds_and_bands_by_hand():
+    label, logit = np.array([0, 0, 1, 0, 1, 1]), np.array([-3.0, -2, -1, 0, 2, 3])
+    assert export.threshold(label, logit) in (-1.5, 1.0)  # either leaves one film on the wrong side
+    assert export.threshold(np.array([0, 1]), np.array([0.0, 4])) == 2
+    assert export.bounds(label, logit) == (-1, 0)
+    many = np.repeat([0, 1], 100), np.concatenate([np.arange(100) - 90.0, np.arange(100) - 10.0])
+    assert export.bounds(*many) == (-9, 8)  # one of each hundred lies beyond
+    table = pd.DataFrame({"label": label, "logit": logit})
+    assert export.bands(table, 0.0) == [(0, 10, 1, 0), (10, 50, 2, 1), (50, 90, 2, 1), (90, 100, 1, 1)]
 
 
 @settings(max_examples=15, deadline=None)
