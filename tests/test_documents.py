@@ -113,7 +113,7 @@ def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
         assert re.search(r"\[.+?\]\(\.\./(results|xraylib)/.+?\)", sources), name
         assert re.search(rf"\((demo/)?{name}\.png\)$", image), name
         if command := re.fullmatch("`make (.+)`", drawn_by):
-            code = [(ROOT / "xraylib" / f"{command[1]}.py").read_text()]
+            code = [(ROOT / "tools" / f"{command[1]}.py").read_text()]
         else:
             notebook = nbformat.read(ROOT / "Plot" / LINK.search(drawn_by)[1], 4)
             code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
@@ -131,7 +131,7 @@ def test_the_readme_keeps_its_order():
     places = [headings.index(one) for one in [*wanted, "Map of the repository", "How to cite"]]
     assert places == sorted(places)
     before = text("README.md").split("## Two commands")[0]
-    assert before.index("report.claim()") < before.index("report.results()") < before.index("Plot/story.png")
+    assert before.index("pages.claim()") < before.index("pages.results()") < before.index("Plot/story.png")
 
 
 @pytest.mark.parametrize("name", [one for one in TRACKED if one.startswith(".github/workflows/")])

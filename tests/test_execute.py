@@ -1,16 +1,18 @@
 """Notebooks run in order with progress shown; what is stored has no clock, no half-written file and no patient."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from html.parser import HTMLParser
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from tools import alone, execute
-from xraylib.files import UserError
+from tools import execute
+from xraylib.config import REPOSITORY
 
 
 @pytest.fixture
@@ -65,22 +67,19 @@ def test_what_the_user_can_mend_comes_without_a_traceback(run, capsys):
     assert "---->" not in shown
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGKILL"])
-def test_an_interruption_is_short_and_writes_nothing(tmp_path, number):
-    source, target, lock = (tmp_path / name for name in ("n.ipynb", "out.ipynb", "lock"))
+def test_ctrl_c_is_short_and_writes_nothing(tmp_path):
+    source, target = tmp_path / "n.ipynb", tmp_path / "out.ipynb"
     cell = "import time\nprint('at work', flush=True)\ntime.sleep(60)"
     nbformat.write(new_notebook(cells=[new_code_cell(cell, id="c")]), source)
-    command = [sys.executable, alone.__file__, str(lock), sys.executable, "-m", "tools.execute", source, target]
+    command = [sys.executable, "-m", "tools.execute", source, target]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     while "    at work" not in (line := run.stdout.readline()):
         assert line or run.poll() is None
-    os.killpg(run.pid, getattr(signal, number))
+    os.killpg(run.pid, signal.SIGINT)
     said = run.communicate()[0]
-    assert run.returncode == (130 if number == "SIGINT" else -signal.SIGKILL)
-    assert "Traceback" not in said
-    assert ("the same command goes on from here" in said) == (number == "SIGINT")
-    with alone.alone(lock):  # the notebook's kernel, which outlives a kill by a second, keeps the lock until it ends
-        assert {path.name for path in tmp_path.iterdir()} == {"n.ipynb", "lock"}
+    assert run.returncode == 130
+    assert "Traceback" not in said and "the same command goes on from here" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["n.ipynb"]
 
 
 def test_published_notebooks_show_no_patient(tmp_path):
@@ -90,14 +89,55 @@ def test_published_notebooks_show_no_patient(tmp_path):
     (tmp_path / "full").mkdir()
     nbformat.write(new_notebook(cells=cells), tmp_path / "full" / "01_explore.ipynb")
     published = tmp_path / "notebooks" / "01_explore.ipynb"
-    assert execute.publish(tmp_path / "full", published.parent) == [published]
+    assert str(published) in execute.publish(tmp_path / "full", published.parent)
     shown, plot = nbformat.read(published, 4).cells
     assert [list(o.data) for o in shown.outputs] == [["text/markdown", "text/plain"]]
     assert shown.execution_count == 1
     assert "image/png" in plot.outputs[0].data
-    assert execute.publish(tmp_path / "full", published.parent) == []  # same bytes: make need not execute it again
+    assert "wrote nothing" in execute.publish(tmp_path / "full", published.parent)  # same bytes keep their time
 
 
-def test_nothing_to_publish_is_said(tmp_path):
-    with pytest.raises(UserError, match="make reproduce"):
-        execute.publish(tmp_path, tmp_path / "out")
+@pytest.mark.parametrize("option", ["--publish", "--report"])
+def test_a_folder_without_notebooks_is_one_message(tmp_path, monkeypatch, capsys, option):
+    monkeypatch.setattr(sys, "argv", ["execute", str(tmp_path), str(tmp_path / "out"), option])
+    assert execute.main() == 1
+    assert "make reproduce" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+class Page(HTMLParser):
+    """What a page refers to, its ids, and how many figures it holds."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.references, self.ids, self.figures = [], [], 0
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.references += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
+        self.ids += [given["id"]] if "id" in given else []
+        self.figures += tag == "img" and given.get("src", "").startswith("data:image/png")
+
+
+def test_the_report_holds_every_figure_and_asks_for_nothing_outside():
+    stored = sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
+    html = execute.to_html(execute.together(stored), execute.TITLE)
+    page = Page(html)
+    assert all(one.startswith(("data:", "#")) for one in page.references)
+    assert not re.findall(r"@import|url\((?![\"']?(?:data:|#))|\bimport\s*\(|\bfrom\s+[\"']http|fetch\(", html)
+    assert {one.removeprefix("#") for one in page.references if one.startswith("#")} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    cells = [cell for path in stored for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    assert page.figures == sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs) > 10
+
+
+def test_done_is_as_make_asks(tmp_path):
+    target, need = tmp_path / "target", tmp_path / "need"
+    need.touch()
+    assert not execute.done(target, [need])
+    target.touch()
+    os.utime(need, (0, 0))
+    assert execute.done(target, [need, tmp_path / "FORCE"])
+    os.utime(target, (-1, -1))
+    assert not execute.done(target, [need])

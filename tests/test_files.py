@@ -1,11 +1,13 @@
 """A file is written whole or not at all."""
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
-from xraylib.files import whole, write_bytes, write_json, write_table
+from xraylib.files import alone, whole, write_bytes, write_json, write_table
 
 
 def test_a_failure_leaves_the_earlier_file_and_no_rest(tmp_path):
@@ -36,3 +38,26 @@ def test_json_is_the_same_for_the_same_values_and_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json({"a": float("nan")}, path)
     assert path.read_bytes() == first
+
+
+def test_the_lock_lets_one_process_in_at_a_time_and_names_it(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from xraylib.files import alone\n"
+        "with alone(Path(sys.argv[1])) as waited:\n    print('in', waited, flush=True); time.sleep(float(sys.argv[2]))"
+    )
+
+    def start(seconds):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "lock"), seconds], stdout=subprocess.PIPE, text=True
+        )
+
+    first = start("60")
+    assert first.stdout.readline() == "in False\n"
+    second = start("0")
+    assert second.stdout.readline().startswith(f"Waiting: process {first.pid} writes here")
+    first.kill()  # the system takes its lock back
+    assert second.communicate()[0] == "in True\n"
+    with pytest.raises(RuntimeError), alone(tmp_path / "lock"):
+        raise RuntimeError
+    with alone(tmp_path / "lock") as waited:
+        assert not waited

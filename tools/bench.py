@@ -1,20 +1,24 @@
 """Pairs timed in one run: this study's way against another way of doing the same, as ratios (above 1: ours is faster).
 
-Each pair is timed alternately, three times each, and the best of each counts: a shared machine only ever adds time. The
-trainings are timed once a seed, and their mean counts.
+Each pair is timed alternately, three times each, and the best of each counts: a shared machine only ever adds time.
+With --growth: seconds and memory of each step on 500, 5,000 and 50,000 films.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import json
+import os
+import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +26,15 @@ import pandas as pd
 from PIL import Image
 
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.data import images
-from xraylib.data.index import find_root, list_images, load_index
-from xraylib.data.parallel import CORES, in_order
-from xraylib.evaluation import metrics
-from xraylib.files import UserError, quiet, say, write_json, write_table
-from xraylib.network import augment, backend, model, published, train
-from xraylib.network.backend import keras, tf
-from xraylib.predict import export, films, outliers
+from xraylib.data import images, phantom
+from xraylib.data.index import build_index, find_root, list_images, load_index
+from xraylib.files import UserError, say, write_table
 
 ROUNDS = 3
-FILMS = 600  # files that the input pipelines read and decode
-MANY = 1000  # images to predict at once
-ASKED = 10  # batches from one look at tune's AUROC to the next
+FILMS = 600  # files that are decoded, and predicted
+SIZES = (500, 5_000, 50_000)  # films, for --growth
+DRAWN = 500  # phantoms; more films are copies of them
+PREDICT = ("-m", "xraylib.predict")
 
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
@@ -48,13 +48,8 @@ def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: C
             function()
             best[which] = min(best[which], time.perf_counter() - started)
     rate = {which: work / seconds for which, seconds in best.items()}
-    return {
-        "name": name,
-        "ours": rate["ours"],
-        "other": rate["other"],
-        "unit": unit,
-        "ratio": rate["ours"] / rate["other"],
-    }
+    ratio = rate["ours"] / rate["other"]
+    return {"name": name, "ours": rate["ours"], "other": rate["other"], "unit": unit, "ratio": ratio}
 
 
 def plain_pillow(file: Path | str, size: int) -> np.ndarray:
@@ -69,8 +64,8 @@ def typical(files: list[Path]) -> str:
     return f"films of {width:.0f} x {height:.0f}"
 
 
-def bench_decoding(files: list[Path], config: Config) -> list[dict]:
-    """Decoding to the study's size on one core, against plain Pillow and against tf.io."""
+def bench_decoding(files: list[Path], config: Config) -> dict:
+    """Decoding to the study's size on one core, against plain Pillow."""
     size, films = config.image_size, typical(files)
 
     def ours():
@@ -81,16 +76,8 @@ def bench_decoding(files: list[Path], config: Config) -> list[dict]:
         for file in files:
             plain_pillow(file, size)
 
-    def tf_io():
-        for file in files:
-            grey = tf.io.decode_jpeg(tf.io.read_file(str(file)), channels=1)
-            tf.image.resize(grey, (size, size), antialias=True).numpy()
-
     n = len(files)
-    return [
-        pair(f"decoding {films}, against plain Pillow", "images/s", n, ours, pillow),
-        pair(f"decoding {films}, against tf.io", "images/s", n, ours, tf_io),
-    ]
+    return pair(f"decoding {films}, against plain Pillow", "images/s", n, ours, pillow)
 
 
 def bench_pipeline(files: list[Path], config: Config) -> dict:
@@ -98,18 +85,21 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 
     Keras' layers vary the same by about the same amounts, but for shading, tone and gamma, which have none.
     """
+    from xraylib.network import augment
+    from xraylib.network.backend import keras, tf
+
     array = np.stack([images.decode(file, config.image_size) for file in files])
-    label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(int)
-    frame, most = augment.AMOUNTS["frame"], {name: high for name, (_, high) in augment.AMOUNTS.items()}
+    label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(np.float32)
+    zoom, most = augment.RANGES["zoom"], {name: high for name, (_, high) in augment.RANGES.items()}
     layers = keras.Sequential(
         [
             keras.layers.RandomFlip("horizontal"),
-            keras.layers.RandomRotation(most["turn"] / 360, fill_mode="constant"),
-            keras.layers.RandomZoom(frame, frame, fill_mode="constant"),  # width and height apart
-            keras.layers.RandomTranslation(most["shift"], most["shift"], fill_mode="constant"),
+            keras.layers.RandomRotation(most["rotation"] / 360, fill_mode="constant"),
+            keras.layers.RandomZoom(zoom, zoom, fill_mode="constant"),  # width and height apart
+            keras.layers.RandomTranslation(most["translation"], most["translation"], fill_mode="constant"),
             keras.layers.RandomSharpness(most["sharpness"]),
             keras.layers.RandomContrast(most["contrast"]),
-            keras.layers.RandomBrightness(most["exposure"]),
+            keras.layers.RandomBrightness(most["brightness"]),
         ]
     )
     with tempfile.TemporaryDirectory() as name:
@@ -118,14 +108,20 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
             folder.mkdir(exist_ok=True)
             (folder / f"{len(list(folder.iterdir())):05d}.jpeg").symlink_to(file.resolve())
         read = keras.utils.image_dataset_from_directory(
-            name, color_mode="grayscale", image_size=(config.input_size,) * 2, batch_size=config.batch_size, verbose=0
+            name, color_mode="grayscale", image_size=(config.image_size,) * 2, batch_size=config.batch_size, verbose=0
         ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
 
         def drain(dataset):
             for _ in dataset:
                 pass
 
-        epoch = augment.batches(array, np.arange(len(array)), label, config, seed=0, epoch=1)
+        def make(step, rows):
+            pixels = tf.cast(array[rows], tf.float32)[..., None]
+            return augment.augment(pixels, tf.constant([0, step])), label[rows, None]
+
+        size, batch = config.image_size, config.batch_size
+        order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
+        epoch = augment.dataset(order, make, [(batch, size, size, 1), (batch, 1)])
         n = len(files) // config.batch_size * config.batch_size
         return pair(
             f"input pipeline on {typical(files)}, against Keras' Random* layers",
@@ -137,86 +133,55 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 
 
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
-    """The portable copy of all seeds' networks: against Keras' `predict` for 1 image and MANY, and against decoding.
+    """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
+    keras_way = (
+        "import sys, json, numpy as np, keras; import xraylib.network.model; from xraylib.data.images import decode\n"
+        f"image = decode({str(files[0])!r}, {config.image_size})[None, ..., None].astype('float32')\n"
+        "for file in sys.argv[1:]:\n"
+        "    network = keras.models.load_model(file)\n"
+        "    side = network.input_shape[1]\n"
+        "    network.predict(image[:, :side, :side], verbose=0)"
+    )
+    networks = [str(path) for path in sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))]
 
-    The names say how large the portable copy is. Weights are random: the time does not depend on them.
-    """
-    backend.start(0)  # published networks are float32, whatever was trained before
-    networks = [model.build(config) for _ in config.seeds]
-    many = np.random.default_rng(0).integers(0, 256, (MANY, config.image_size, config.image_size), np.uint8)
-    paths = [str(file) for file in files]
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(CORES) as pool:
-        file = Path(name) / "networks.tflite"
-        file.write_bytes(export.export(networks, config.image_size))
-        portable_copy = films.Published(file, config.image_size, 0.5, 1.0, 0.0, outliers.fit(many, many))
-        with quiet():
-            alone = [portable_copy.network() for _ in range(CORES)]  # one for each thread
+    def start(*arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
 
-        def by_threads(images):
-            parts = np.array_split(images, len(alone))
-            list(pool.map(lambda network, part: network(part), alone, parts))
+    def decode_all() -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(partial(plain_pillow, size=config.image_size), files))
 
-        def by_keras(images):
-            seen = augment.view(tf.cast(images[..., None], tf.float32), config.input_size)
-            for network in networks:
-                network.predict(seen, batch_size=256, verbose=0)
-
-        size = f"portable copy, {file.stat().st_size / 1e6:.1f} MB"
+    with tempfile.TemporaryDirectory() as name:
+        folder, output = Path(name) / "films", ("--output", f"{name}/predictions.csv")
+        folder.mkdir()
+        for i, file in enumerate(files):
+            (folder / f"{i:04d}{file.suffix}").symlink_to(file.resolve())
+        every, one = (*PREDICT, str(folder), *output), (*PREDICT, str(files[0]), *output)
+        what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
         return [
+            pair(what, "images/s", len(files), lambda: start(*every), decode_all),
             pair(
-                f"{size}: 1 image, against Keras", "images/s", 1, lambda: alone[0](many[:1]), lambda: by_keras(many[:1])
-            ),
-            pair(
-                f"{size}: {MANY:,} images, against Keras",
-                "images/s",
-                MANY,
-                lambda: by_threads(many),
-                lambda: by_keras(many),
-            ),
-            pair(
-                f"predicting {typical(files)} from files, against plain Pillow that only decodes them, on all cores",
-                "images/s",
-                len(paths),
-                lambda: deque(films.predict_films(paths, portable_copy), maxlen=0),
-                lambda: deque(in_order(lambda path: plain_pillow(path, config.image_size), paths, CORES), maxlen=0),
+                "one film from a cold start, against Keras",
+                "films/s",
+                1,
+                lambda: start(*one),
+                lambda: start("-c", keras_way, *networks),
             ),
         ]
 
 
-def bench_start(file: Path) -> list[dict]:
-    """One film from a cold start by `python -m xraylib.predict`, against the published networks loaded by Keras."""
-    decision = films.MODELS / "decision.json"
-    if not decision.exists():
-        return []
-    keras_way = (
-        "import json, numpy as np; from xraylib import train; from xraylib.data.images import decode\n"
-        f"decision = json.loads(open({str(decision)!r}).read())\n"
-        f"image = decode({str(file)!r}, decision['image_size'])[None]\n"
-        f"files = [{str(films.MODELS)!r} + f'/xray_cnn_seed{{seed}}.keras' for seed in decision['seeds']]\n"
-        "print(np.mean([train.predict(train.keras.models.load_model(file), image) for file in files]))"
-    )
-
-    def start(*arguments):
-        subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
-
-    with tempfile.TemporaryDirectory() as folder:
-        ours = ("-m", "xraylib.predict", str(file), "--output", f"{folder}/predictions.csv")
-        name = "one film from a cold start, against Keras"
-        return [pair(name, "films/s", 1, lambda: start(*ours), lambda: start("-c", keras_way))]
-
-
 def bench_step(config: Config, steps: int = 10) -> list[dict]:
-    """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed.
+    """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed."""
+    from xraylib.network import backend, train
+    from xraylib.network.backend import tf
 
-    And against what this machine could do at most: see `as_products`.
-    """
     rng = np.random.default_rng(0)
-    x = rng.uniform(0, 255, (config.batch_size, config.input_size, config.input_size, 1)).astype(np.float32)
+    x = rng.uniform(0, 255, (config.batch_size, config.image_size, config.image_size, 1)).astype(np.float32)
     y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
     backend.start(0, backend.precision())
-    network = train.compiled(pd.DataFrame({"split": ["train"] * 4 * config.batch_size}), config)
-    batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps).with_options(augment.UNTUNED)
-    others = {"its multiplications as one matrix product": as_products(network, x, steps)}
+    network = train.compiled(steps, config)
+    batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps)
+    others = {}
     try:
         from tools.bench_torch import training_steps
     except ImportError:
@@ -236,90 +201,82 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     ]
 
 
-def as_products(network: keras.Model, x: np.ndarray, steps: int) -> Callable[[], None]:
-    """A function that makes, for each of `steps` steps on x, one matrix product of as many multiplications.
-
-    Those of the convolutions, three times over: for their outputs, and for the gradients of kernels and inputs. One
-    large product is what a processor is fastest at, so that no library's step can be much faster.
-    """
-    graph = tf.function(network).get_concrete_function(tf.TensorSpec(x.shape)).graph
-    convolutions = [op for op in graph.get_operations() if op.type == "Conv2D"]
-    forward = sum(math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:-1]) for op in convolutions)
-    side = 2048
-    left, right = (
-        tf.cast(tf.random.stateless_normal((rows, side), [0, 0]), network.compute_dtype)
-        for rows in (max(1, 3 * forward // side**2), side)
-    )
-    product = tf.function(tf.matmul)
-
-    def run() -> None:
-        for _ in range(steps):
-            product(left, right)
-
-    return run
+# --- growth: the study's own steps on more and more films, each in a process of its own ---
 
 
-def seconds_to(wanted: float, seed: int, index: pd.DataFrame, decoded: np.ndarray, config: Config) -> float:
-    """Seconds that the study's CNN trains, from nothing, until its AUROC on tune is `wanted`; inf: it never is.
+def _index(config: Config) -> None:
+    write_table(build_index(config)[0], config.results / "index.csv")
 
-    Asked every ASKED batches; what the asking takes is not counted.
-    """
-    rows, tune = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
-    labels = index.label.to_numpy()
-    asking = 0.0
 
-    def ask(batch: int, logs=None) -> None:
-        nonlocal asking
-        if (batch + 1) % ASKED == 0:
-            began = time.perf_counter()
-            probability = train.predict(network, decoded, tune)
-            network.stop_training = metrics.ranking(labels[tune], probability)["auroc"] >= wanted
-            asking += time.perf_counter() - began
+def _decode(config: Config) -> None:
+    images.load_images(config, load_index(config))
 
+
+def _train(config: Config) -> None:
+    from xraylib.network import lungs, train
+
+    index = load_index(config)
+    films = images.load_images(config, index)
+    frames = lungs.cut(films, [None] * len(films), config.image_size)
+    train.train_one("xray_cnn", 0, index, frames, replace(config, epochs=1), say)
+
+
+def _predict(config: Config) -> None:
+    command = [sys.executable, *PREDICT, str(config.data), "--output", str(config.build / "predictions.csv")]
+    subprocess.run(command, cwd=REPOSITORY, check=True)
+
+
+STEPS: dict[str, Callable[[Config], None]] = {
+    "hashing and checking files": _index,
+    "decoding": _decode,
+    "one epoch, then predicting all": _train,
+    "make predict": _predict,
+}
+
+
+def repeat(drawn: Path, root: Path, count: int) -> None:
+    """Fill the chest_xray folder `root` with `count` films: those of `drawn` in turn, as other patients' each time."""
+    films = sorted(drawn.glob("*/*/*.jpeg"))
+    for i in range(count):
+        film, copy = films[i % len(films)], i // len(films)
+        name = re.sub(r"(IM-|person)(\d+)", rf"\g<1>{copy + 1:03d}\2", film.name)
+        target = root / film.relative_to(drawn).with_name(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(film.read_bytes() + str(i).encode())  # what follows a JPEG's end is no picture
+
+
+def measure(step: str, folder: Path) -> dict:
+    """Seconds, and the peak of memory in megabytes, of one step in this process and its children."""
+    config = replace(load_config("demo"), data=folder / "chest_xray", results=folder / "results", build=folder)
     started = time.perf_counter()
-    backend.start(seed, backend.precision())
-    network = train.compiled(index, config)
-    asked = keras.callbacks.LambdaCallback(on_train_batch_end=ask)
-    for epoch in range(1, config.epochs + 1):
-        train.fit_epoch(network, decoded, rows, labels, config, seed, epoch, [asked])
-        if network.stop_training:
-            return time.perf_counter() - started - asking
-    return np.inf
+    STEPS[step](config)
+    seconds = time.perf_counter() - started
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {"seconds": round(seconds, 2), "peak_mb": round(most / (1e6 if sys.platform == "darwin" else 1e3))}
 
 
-def bench_training(config: Config) -> list[dict]:
-    """Seconds of both trainings, start included, until AUROC on tune is what the published experiment ends with.
-
-    Means over seeds. Nothing, and a line that says so, where notebook 01 has not indexed these images.
-    """
-    try:
-        index = load_index(config)
-        if missing := [path for path in index.path if not (config.data / path).exists()]:
-            raise UserError(f"{config.data}: {missing[0]} is not there. Run notebook 01_explore, or: make reproduce")
-        decoded, tune = images.load_images(config, index), index[index.split == "tune"]
-    except UserError as error:
-        say(f"trainings are not timed: {error}")
-        return []
-    ours, other, reached = [], [], []
-    for seed in config.seeds:
-        say(f"seed {seed}: both trainings")
-        started = time.perf_counter()
-        backend.start(seed)
-        network, _ = published.train(index, config, seed, say)
-        other.append(time.perf_counter() - started)
-        reached.append(metrics.ranking(tune.label, published.predict(network, tune, config))["auroc"])
-        ours.append(seconds_to(reached[-1], seed, index, decoded, config))
-        say(f"seed {seed}: AUROC {reached[-1]:.3f} on tune after {ours[-1]:.1f} s, published {other[-1]:.1f} s")
-    if np.inf in ours:
-        say("trainings are not compared: the study's CNN did not reach the published AUROC with every seed")
-        return []
-    row = {"ours": np.mean(ours), "other": np.mean(other), "unit": "s", "ratio": np.mean(other) / np.mean(ours)}
-    return [{"name": "training until tune is told as well as by the published experiment, against that", **row}]
+def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
+    """images, step, seconds, peak_mb of each step; works in `folder` and shows progress."""
+    drawn, rows = folder / "drawn" / "chest_xray", []
+    phantom.draw(drawn, images=min(DRAWN, *sizes))
+    for count in sizes:
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            repeat(drawn, Path(name) / "chest_xray", count)
+            for step in STEPS:
+                command = [sys.executable, "-m", "tools.bench", "--step", step, "--folder", name]
+                done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+                if done.returncode:
+                    raise UserError(f"{count:,} films, {step}: stopped, see above. Nothing is written.")
+                rows.append({"images": count, "step": step} | json.loads(done.stdout.splitlines()[-1]))
+                say(f"{count:,} films, {step}: {rows[-1]['seconds']:.1f} s, at most {rows[-1]['peak_mb']:,} MB")
+    return pd.DataFrame(rows)
 
 
 def keep(rows: list[dict], table: Path) -> None:
     """Put the pairs into the table, in the place of those of the same name: other films give other pairs."""
-    new = pd.DataFrame(rows).assign(cores=CORES, precision=backend.precision())
+    from xraylib.network import backend
+
+    new = pd.DataFrame(rows).assign(cores=os.cpu_count(), precision=backend.precision())
     if table.exists():
         old = pd.read_csv(table)
         new = pd.concat([old[~old.name.isin(new.name)], new])
@@ -327,35 +284,43 @@ def keep(rows: list[dict], table: Path) -> None:
 
 
 def main() -> int:
-    """Command line: python -m tools.bench; writes build/bench.json and prints it as a table."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    """Command line: python -m tools.bench [--growth]; writes bench.csv, with --growth growth.csv."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--growth", action="store_true", help="seconds and memory by number of films")
+    parser.add_argument("--step", choices=STEPS, help="measure this one, on the films of --folder; prints JSON")
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
     config = load_config()
     try:
-        found = list_images(find_root(config.data), ["train"])
+        if arguments.step:
+            print(json.dumps(measure(arguments.step, arguments.folder)))
+        elif arguments.growth:
+            config.build.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=config.build) as name:
+                write_table(growth(SIZES, Path(name)), config.results / "growth.csv")
+        else:
+            bench(config)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    return 0
+
+
+def bench(config: Config) -> None:
+    """Time every pair, print it and keep it in bench.csv."""
+    found = list_images(find_root(config.data), ["train"])
     files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
-    rows = []
+    rows: list[dict] = []
     for part in (
-        lambda: bench_decoding([f for f in files if f.suffix.lower() != ".png"][:200], config),
+        lambda: [bench_decoding([file for file in files if file.suffix.lower() != ".png"][:200], config)],
         lambda: [bench_pipeline(found, config)],
         lambda: bench_prediction(files, config),
-        lambda: bench_start(files[0]),
         lambda: bench_step(config),
-        lambda: bench_training(config),
     ):
         for row in part():
             rows.append(row)
-            print(
-                f"{row['name']}: {row['ours']:.1f} against {row['other']:.1f} {row['unit']}, ratio {row['ratio']:.2f}",
-                flush=True,
-            )
-    target, table = config.build.parent / "bench.json", config.results / "bench.csv"
-    write_json(rows, target)
-    keep(rows, table)
-    print(f"wrote {target} and {table}: {len(rows)} pairs on {CORES} cores, {backend.precision()}")
-    return 0
+            say(f"{row['name']}: {row['ours']:.1f} against {row['other']:.1f} {row['unit']}, ratio {row['ratio']:.2f}")
+    keep(rows, config.results / "bench.csv")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ class Network(nn.Module):
         (stem,) = (layer for layer in like.layers if isinstance(layer, keras.layers.Conv2D))
         residuals = [layer for layer in like.layers if isinstance(layer, model.Residual)]
         channels = [stem.filters, *(layer.channels for layer in residuals)]
-        self.stem = _convolution(1, stem.filters, stem.kernel_size[0], stem.strides[0])
+        first = nn.Conv2d(1, stem.filters, stem.kernel_size[0], stem.strides[0], bias=False)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(stem.filters))
         steps = zip(pairwise(channels), residuals, strict=True)
         self.blocks = nn.Sequential(*(Residual(*ends, layer.stride) for ends, layer in steps))
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels[-1], 1))

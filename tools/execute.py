@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -14,14 +15,47 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import Preprocessor
 
-from tools.page import to_html
-from xraylib.files import UserError, say, write_bytes
+from xraylib.files import UserError, alone, say, write_bytes
 
 LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
 PATIENTS = "patients"  # tag of cells that show radiographs: stored in build/, never published
 TRACEBACK_LINES = 12
+TITLE = "Pneumonia or normal? The notebooks"
 REMOVED = "This cell shows radiographs, which are not published. `make reproduce DATA=folder` draws them."
+
+
+# Jupyter's own page without the scripts that it would fetch: the notebooks hold no formula, widget or diagram.
+TEMPLATE = """{% extends 'index.html.j2' %}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block extra_css %}<style>
+main { max-width: 62rem; margin: auto; }
+.jp-RenderedImage img { display: block; margin: auto; max-height: 60rem; width: auto; }
+</style>{% endblock %}
+"""
+
+
+class DropProgress(Preprocessor):
+    """Removes the printed lines of cells tagged LIVE."""
+
+    def preprocess_cell(self, cell, resources, index):
+        if LIVE in cell.metadata.get("tags", []):
+            cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
+        return cell, resources
+
+
+class HidePatients(Preprocessor):
+    """Replaces the outputs of cells tagged PATIENTS by a sentence."""
+
+    def preprocess_cell(self, cell, resources, index):
+        if PATIENTS in cell.metadata.get("tags", []):
+            data = {"text/markdown": REMOVED, "text/plain": REMOVED}
+            cell.outputs = [nbformat.v4.new_output("display_data", data)]
+        return cell, resources
 
 
 class _Runner(NotebookClient):
@@ -34,11 +68,11 @@ class _Runner(NotebookClient):
         super().__init__(
             notebook,
             timeout=None,
-            startup_timeout=300,  # seconds; a busy machine takes more than the usual 60
+            startup_timeout=300,  # seconds; a busy machine takes more than the default 60
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,
-            shutdown_kernel="immediate",  # files are whole or not there, so nothing needs a farewell
+            shutdown_kernel="immediate",  # each file is written whole, so the kernel has nothing to finish
             resources={"metadata": {"path": str(path.parent)}},
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             on_cell_start=self._cell_started,
@@ -66,75 +100,119 @@ def execute(path: Path, target: Path) -> None:
 
     Raises CellExecutionError where a cell fails; nothing is then written.
     """
-    notebook = nbformat.read(path, as_version=4)
-    _Runner(notebook, path).execute(close_fds=False)  # the kernel holds the run's lock too (xraylib.alone), to its end
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and LIVE in cell.metadata.get("tags", []):
-            cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
-    notebook.metadata.pop("widgets", None)
+    notebook = run(nbformat.read(path, as_version=4), path)
     write_bytes(to_html(notebook, path.stem).encode(), target.with_suffix(".html"))
-    write_bytes(nbformat.writes(notebook).encode(), target)  # last: make takes its presence for success
+    write_bytes(nbformat.writes(notebook).encode(), target)  # last: for make it means that all is done
 
 
-def publish(folder: Path, target: Path) -> list[Path]:
-    """Copy the executed notebooks of `folder` to `target`, with the outputs of cells that show patients removed.
+def run(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:
+    """The notebook, executed in the folder of `path`, without printed progress. Raises CellExecutionError."""
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
+    _Runner(notebook, path).execute()
+    notebook, _ = DropProgress().preprocess(notebook, {})
+    notebook.metadata.pop("widgets", None)
+    return notebook
 
-    One that is there with the same bytes is left alone: make would take it for new and execute it again. Returns what
-    was written. Raises UserError where there is nothing to copy.
+
+def done(target: Path, needs: list[Path]) -> bool:
+    """Whether `target` is newer than all that it needs, as make asks."""
+    return target.exists() and all(need.stat().st_mtime <= target.stat().st_mtime for need in needs if need.exists())
+
+
+def executed(folder: Path) -> list[Path]:
+    """The executed notebooks of `folder`, in order; UserError where there is none."""
+    paths = sorted(folder.glob("[0-9]*.ipynb"))
+    if not paths:
+        raise UserError(f"{folder}: no executed notebooks. Run the study first: make reproduce")
+    return paths
+
+
+def publish(folder: Path, target: Path) -> str:
+    """Copy the executed notebooks of `folder` to `target` without pictures of patients; returns what was written.
+
+    A notebook with the same bytes keeps its time, so that make does not execute it again.
     """
-    sources = sorted(folder.glob("[0-9]*.ipynb"))
-    if not sources:
-        raise UserError(f"{folder}: no executed notebooks. Wanted those of a full run: make reproduce DATA=folder.")
     written = []
-    for source in sources:
-        notebook = nbformat.read(source, as_version=4)
-        for cell in notebook.cells:
-            if PATIENTS in cell.metadata.get("tags", []):
-                cell.outputs = [
-                    nbformat.v4.new_output("display_data", {"text/markdown": REMOVED, "text/plain": REMOVED})
-                ]
+    for source in executed(folder):
+        notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
-            written.append(published)
-    return written
+            written.append(str(published))
+    return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
+
+
+def together(paths: list[Path]) -> nbformat.NotebookNode:
+    """The notebooks, one after another, as one notebook that opens with a table of contents."""
+    notebook = nbformat.v4.new_notebook()
+    contents = [f"# {TITLE}", ""]
+    for path in paths:
+        one = nbformat.read(path, as_version=4)
+        notebook.metadata = one.metadata  # the same kernel and language in all
+        for cell in one.cells:
+            cell.id = f"{path.stem}-{cell.id}"[:64]
+            notebook.cells.append(cell)
+        contents += [f"- [{heading}](#{heading.replace(' ', '-')})" for heading in headings(one)]
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents), id="contents"))
+    return notebook
+
+
+def headings(notebook: nbformat.NotebookNode) -> list[str]:
+    """The titles (lines that start with one #) of the notebook's text."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.findall(r"^# (.+)$", text, re.MULTILINE)
+
+
+def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
+    """The notebook as an HTML page with its figures inside and no reference to anything outside."""
+    page, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook, {"metadata": {"name": title}})
+    return page
+
+
+def report(folder: Path, target: Path) -> str:
+    """Write the executed notebooks of `folder` as one HTML page; returns what was written."""
+    paths = executed(folder)
+    write_bytes(to_html(together(paths), TITLE).encode(), target)
+    return f"wrote {target}: {len(paths)} notebooks, {target.stat().st_size / 1e6:.1f} MB"
 
 
 def main() -> int:
-    """Command line: python -m tools.execute notebooks/01_explore.ipynb build/demo/01_explore.ipynb [--publish]."""
+    """Command line: python -m tools.execute notebooks/01_explore.ipynb build/demo/01_explore.ipynb [files it needs]."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path, help="a notebook; with --publish, a folder of executed notebooks")
-    parser.add_argument("target", type=Path, help="the executed notebook; with --publish, the folder to copy to")
+    parser.add_argument("source", type=Path, help="a notebook; with an option, a folder of executed notebooks")
+    parser.add_argument("target", type=Path, help="the executed notebook; the folder to copy to; the page")
+    parser.add_argument("needs", type=Path, nargs="*", help="files that the executed notebook must be newer than")
     parser.add_argument("--publish", action="store_true", help="copy, without the images of patients")
+    parser.add_argument("--report", action="store_true", help="write one HTML page")
     arguments = parser.parse_args()
     try:
-        return _publish(arguments) if arguments.publish else _execute(arguments)
+        with alone() as waited:
+            if arguments.publish or arguments.report:
+                say((publish if arguments.publish else report)(arguments.source, arguments.target))
+            elif not (waited and done(arguments.target, [arguments.source, *arguments.needs])):
+                return _execute(arguments.source, arguments.target)
     except UserError as error:
         say(str(error))
         return 1
-
-
-def _publish(arguments: argparse.Namespace) -> int:
-    written = publish(arguments.source, arguments.target)
-    say(f"wrote {', '.join(map(str, written)) or f'nothing: {arguments.target} holds these notebooks already'}")
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-def _execute(arguments: argparse.Namespace) -> int:
+def _execute(source: Path, target: Path) -> int:
     started = time.monotonic()
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
     try:
-        execute(arguments.source, arguments.target)
+        execute(source, target)
     except CellExecutionError as error:
         short = [] if error.ename == UserError.__name__ else ["", *error.traceback.splitlines()[-TRACEBACK_LINES:]]
-        say("\n".join([f"\n{arguments.source} stopped. {error.ename}: {error.evalue}", *short]))
-        say(f"\nNothing was written to {arguments.target}; earlier results are as they were.")
+        say("\n".join([f"\n{source} stopped. {error.ename}: {error.evalue}", *short]))
+        say(f"\nNothing was written to {target}; earlier results are as they were.")
         return 1
     except (DeadKernelError, KeyboardInterrupt):
-        say(f"\n{arguments.source} stopped: by Ctrl-C, or, if nobody pressed it, for want of memory (4 GB are enough).")
+        say(f"\n{source} stopped: by Ctrl-C, or, if nobody pressed it, for want of memory (4 GB are enough).")
         say("Results are as they were; the same command goes on from here.")
         return 130
-    say(f"[{arguments.source.stem}] wrote {arguments.target} and its .html in {time.monotonic() - started:.0f} s")
+    say(f"[{source.stem}] wrote {target} and its .html in {time.monotonic() - started:.0f} s")
     return 0
 
 

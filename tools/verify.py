@@ -1,28 +1,35 @@
-"""This run's results against the published ones: the same bits, within tolerance, or different."""
+"""Computes tables and figures again from predictions.csv, without images; compares them, and the last run, with git."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+import numpy as np
 import pandas as pd
+from nbclient.exceptions import CellExecutionError
+from nbconvert.preprocessors import TagRemovePreprocessor
 
-from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.files import UserError
+from tools.execute import run
+from xraylib.config import REPOSITORY, load_config
+from xraylib.files import UserError, alone, say
 
-STATISTICS = ("auroc", "accuracy", "sensitivity", "specificity")
-LEAST = {"full": 0.03, "demo": 0.12}  # phantoms are few, so another CPU's rounding moves their figures further
-SPREADS = 4  # SDs over seeds: another CPU rounds otherwise, and a training that rounds otherwise is as another seed's
-SAME, NEAR, DIFFERENT, NOT_COMPARED = "same bits", "within tolerance", "DIFFERENT", "not compared"
-
-# What decides how sums are rounded (backend.describe); with all of it alike, every bit must be.
-KIND = ("cpu", "gpus", "keras", "machine", "precision", "python", "system", "tensorflow", "threads")
-CLOCK = ("timing.json", "bench.csv", "growth.csv", "growth.png", "reporting.csv")  # seconds; the last, by hand
+NOTEBOOKS = ("03_evaluate", "05_robustness")
+NEED_IMAGES = {"images", "patients"}  # tags of cells that are left out
+KIND = ("cpu", "gpus", "keras", "machine", "precision", "python", "system", "tensorflow", "threads")  # decide rounding
+OTHERS = {"timing.json", "bench.csv", "growth.csv", "reporting.csv", "field.csv"}  # seconds, or written by hand
+FROM_FILES = {"index.csv", "skipped.csv", "official_counts.csv", "shared_patients.csv"}  # no rounding: always exact
+# How far a number may be off, as a share of it and at least so much, on another kind of machine: where the same
+# predictions are evaluated again, and where networks are trained again (metrics.csv alone, the mean over seeds).
+EVALUATED, TRAINED = 1e-4, 0.03
 
 
 def committed(name: str) -> bytes:
@@ -30,138 +37,107 @@ def committed(name: str) -> bytes:
     try:
         shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=REPOSITORY, capture_output=True)
     except FileNotFoundError as error:
-        raise UserError("git: not found. Wanted it, to read the published results from the last commit.") from error
+        raise UserError("git: not found. Wanted it, to read the results of the last commit.") from error
     if shown.returncode:
         reason = shown.stderr.decode(errors="replace").strip()[:80]
         raise UserError(f"{name}: not in the last commit ({reason}). Wanted a clone with its results.")
     return shown.stdout
 
 
-def same_kind(published: dict, here: dict) -> list[str]:
-    """What differs between two machines (timing.json's "machine") of what decides the bits; empty: the same kind."""
-    return [key for key in KIND if published.get(key) is None or published.get(key) != here.get(key)]
+def differences(name: str, was: bytes, now: bytes | None, tolerance: float = 0.0) -> list[str]:
+    """What differs between two files' bytes: the file, the cell and both values, at most three; [] where nothing does.
 
-
-def compare(published: dict, here: dict, least: float) -> pd.DataFrame:
-    """A row per network and statistic of test: result, published, here, tolerance, verdict, of two metrics.json.
-
-    The verdict is "same bits" where all seeds agree to the last bit, else "within tolerance" or "DIFFERENT". The
-    tolerance of a mean is SPREADS standard deviations over seeds, at least `least`; 0 where least is 0, on the same
-    kind of machine.
+    Numbers of a CSV may differ by `tolerance`, as a share of their size and at least so much.
     """
-    rows = []
-    for network, of_network in published["networks"].items():
-        for statistic in STATISTICS:
-            was = of_network["test"]["chosen"][statistic]
-            now = here["networks"].get(network, {}).get("test", {}).get("chosen", {}).get(statistic, {})
-            tolerance = max(least, SPREADS * (was["sd"] or 0)) if least else 0.0
-            row = {"result": f"{network}, {statistic}", "published": was["mean"], "here": now.get("mean")}
-            rows.append(row | {"tolerance": tolerance, "verdict": _verdict(was, now, tolerance)})
-    return pd.DataFrame(rows)
+    if was == now:
+        return []
+    if now is None:
+        return [f"{name}: missing"]
+    if not name.endswith(".csv"):
+        return [f"{name}: other bytes"]
+    old, new = (pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False) for data in (was, now))
+    if list(old) != list(new) or len(old) != len(new):
+        return [f"{name}: {new.shape} rows and columns, wanted {old.shape}: {', '.join(old)}"]
+    found = []
+    for column in old:
+        numbers = [pd.to_numeric(table[column], errors="coerce").to_numpy(float) for table in (old, new)]
+        near = np.isclose(numbers[1], numbers[0], rtol=tolerance, atol=tolerance) if tolerance else False
+        other = (old[column] != new[column]).to_numpy() & ~np.asarray(near)
+        found += [
+            f"{name}: row {row + 1}, column {column}: {new[column][row]}, wanted {old[column][row]}"
+            for row in np.flatnonzero(other)[:3]
+        ]
+    return found[:3]
 
 
-def _verdict(was: dict, now: dict, tolerance: float) -> str:
-    if now.get("per_seed") == was["per_seed"]:
-        return SAME
-    near = tolerance > 0 and now.get("mean") is not None and abs(now["mean"] - was["mean"]) <= tolerance
-    return NEAR if near else DIFFERENT
+def same_kind(machine: dict, other: dict) -> bool:
+    """Whether two machines (timing.json's "machine") round alike, so that every byte must be the same."""
+    return all(machine.get(key) is not None and machine.get(key) == other.get(key) for key in KIND)
 
 
-def compare_files(published: dict[str, bytes], here: dict[str, bytes | None], exact: bool) -> pd.DataFrame:
-    """A row per file: result, published, here (first digits of the SHA-256), tolerance, verdict.
-
-    exact: any difference is DIFFERENT; else a file that differs is "not compared", because its figures hang on those of
-    the networks, whose own are. A file that is missing is DIFFERENT always.
-    """
-    rows = []
-    for name, data in published.items():
-        now = here.get(name)
-        other = DIFFERENT if exact or now is None else NOT_COMPARED
-        rows.append(
-            {
-                "result": name,
-                "published": _digest(data),
-                "here": _digest(now),
-                "tolerance": "none" if exact else "",
-                "verdict": SAME if now == data else other,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _digest(data: bytes | None) -> str:
-    return "missing" if data is None else hashlib.sha256(data).hexdigest()[:12]
+def compute_again() -> list[Path]:
+    """Execute the notebooks without the cells that need images, from a copy of results/; returns what they wrote."""
+    shutil.rmtree(REPOSITORY / "build" / "verify", ignore_errors=True)
+    os.environ["XRAY_PROFILE"] = "verify"
+    config = load_config()
+    config.results.mkdir(parents=True)
+    for path in (REPOSITORY / "results").iterdir():
+        if path.suffix in {".csv", ".json"}:
+            shutil.copyfile(path, config.results / path.name)
+            os.utime(config.results / path.name, (0, 0))  # what is written is newer
+    remove = TagRemovePreprocessor(remove_cell_tags=NEED_IMAGES)
+    for path in (REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS):
+        if path.exists():
+            say(f"{path.stem}, without images")
+            notebook, _ = remove.preprocess(nbformat.read(path, as_version=4), {})
+            with contextlib.redirect_stdout(io.StringIO()):
+                run(notebook, path)
+    written = [path for path in config.results.iterdir() if path.stat().st_mtime > 0]
+    return sorted([*written, *(config.plots.glob("*.png") if config.plots.is_dir() else [])])
 
 
-def _published_files(*folders: str) -> dict[str, bytes]:
-    """The tables and figures that the last commit holds directly in `folders`, but for those with a clock."""
-    listed = subprocess.run(["git", "ls-tree", "--name-only", "HEAD", *(f"{f}/" for f in folders)],
-                            cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout  # fmt: skip
-    names = [name for name in listed.splitlines() if Path(name).suffix in {".csv", ".json", ".png"}]
-    return {name: committed(name) for name in names if Path(name).name not in CLOCK}
+def against_git() -> list[str]:
+    """What differs between results/ and Plot/ here and in the last commit, within the tolerances stated above."""
+    here = json.loads((REPOSITORY / "results" / "timing.json").read_text())["machine"]
+    exact = same_kind(json.loads(committed("results/timing.json"))["machine"], here)
+    listed = subprocess.run(["git", "ls-files", "results", "Plot"], cwd=REPOSITORY, capture_output=True, text=True)
+    paths = [path for path in map(Path, listed.stdout.splitlines()) if path.parent.name in ("results", "Plot")]
+    paths = [path for path in paths if path.name not in OTHERS and path.suffix in (".csv", ".json", ".png")]
+    if not exact:
+        paths = [path for path in paths if path.name in FROM_FILES | {"metrics.csv"}]
+    found = []
+    for path in paths:
+        tolerance = 0.0 if exact or path.name in FROM_FILES else TRAINED
+        now = (REPOSITORY / path).read_bytes() if (REPOSITORY / path).exists() else None
+        found += differences(str(path), committed(str(path)), now, tolerance)
+    kind = "the same kind of machine, exactly" if exact else f"another kind of machine, within {TRAINED}"
+    say(f"results/ and Plot/ against git: {len(paths)} files, {kind}; {len(found)} differences")
+    return found
 
 
-def _same_images(config: Config, folder: str) -> bool:
-    published = pd.read_csv(io.BytesIO(committed(f"{folder}/index.csv"))).sha256
-    return sorted(published) == sorted(pd.read_csv(config.results / "index.csv").sha256)
-
-
-def verify(config: Config) -> tuple[pd.DataFrame, list[str]]:
-    """The table of `compare` and `compare_files` for this run, and what differs of the machines.
-
-    Raises UserError where a result is missing or was made by another version of the study.
-    """
-    folder, plots = (path.relative_to(REPOSITORY).as_posix() for path in (config.results, config.plots))
-    here, machine = (_read(config.results / name) for name in ("metrics.json", "timing.json"))
-    published = json.loads(committed(f"{folder}/metrics.json"))
-    differs = same_kind(json.loads(committed(f"{folder}/timing.json"))["machine"], machine.get("machine", {}))
-    files = _published_files(folder, plots)
-    now = {name: _bytes(REPOSITORY / name) for name in files}
-    try:
-        figures = compare(published, here, LEAST[config.profile] if differs else 0.0)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{folder}/metrics.json: not of this version ({error}). Remove it and run: make reproduce"
-        ) from error
-    return pd.concat([figures.round(4), compare_files(files, now, not differs)], ignore_index=True), differs
-
-
-def _read(path: Path) -> dict:
-    if not path.exists():
-        raise UserError(f"{path}: not there. Run the study first: make reproduce")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: no JSON ({error}). Remove it and run: make reproduce") from error
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
+def against_predictions() -> list[str]:
+    """What differs between results/ and Plot/ here and what follows from predictions.csv."""
+    with alone():
+        paths = compute_again()
+    found = []
+    for path in paths:
+        name = path.relative_to(REPOSITORY / "build" / "verify")
+        if (REPOSITORY / name).exists() and path.name not in OTHERS:
+            found += differences(str(name), (REPOSITORY / name).read_bytes(), path.read_bytes(), EVALUATED)
+    say(f"computed again from predictions.csv: {len(paths)} files; {len(found)} differences")
+    return found
 
 
 def main() -> int:
-    """Command line: python -m tools.verify; status 1 where a result differs, else 0 (also for other images)."""
+    """Command line: python -m tools.verify; status 1 where a number differs, 2 where nothing can be compared."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     try:
-        config = load_config()
-        if config.profile not in LEAST:
-            print(f"profile {config.profile}: nothing of it is published, so there is nothing to compare.")
-            return 0
-        folder = config.results.relative_to(REPOSITORY).as_posix()
-        if not (config.results / "index.csv").exists():
-            raise UserError(f"{config.results}: no results. Run the study first: make reproduce")
-        if not _same_images(config, folder):
-            print(f"{folder}: other images than those of the published run, so there is nothing to compare.")
-            return 0
-        table, differs = verify(config)
-    except UserError as error:
-        print(error, file=sys.stderr)
+        found = against_git() + against_predictions()
+    except (UserError, OSError, KeyError, ValueError, CellExecutionError) as error:
+        print(f"{error}\nRun the study first (make reproduce), or get the repository whole.", file=sys.stderr)
         return 2
-    print(table.fillna("missing").to_string(index=False))
-    kind = f"another kind of machine ({', '.join(differs)})" if differs else "the same kind of machine: no tolerance"
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in table.verdict.value_counts().items())
-    print(f"{folder}, on {kind}: {counts}")
-    return int((table.verdict == DIFFERENT).any())
+    print("\n".join(found or ["Every number agrees."]))
+    return int(bool(found))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROFILES = ("full", "demo", "sample")
+PROFILES = ("full", "demo", "sample", "verify")
 
 
 @dataclass(frozen=True)
@@ -22,24 +22,28 @@ class Config:
     plots: Path  # figures
     models: Path  # trained networks
     build: Path  # decoded images, executed notebooks; never in git
+    masks: Path | None  # lung masks, white = lung, named like the films; None: the released locator finds the lungs
 
     seeds: tuple[int, ...] = (0, 1, 2)  # one training of the study's CNN each
     split_seed: int = 0  # which patients of the train folder form the tune split
     tune_folds: int = 8  # one patient in this many goes to tune
     sample_patients: int | None = None  # patients per folder and class, in the sample profile
 
-    image_size: int = 128  # pixels a side of the decoded images, grey
-    input_size: int = 120  # pixels a side that the network sees, drawn from them; on 64, tune is told less well
+    film_size: int = 224  # pixels a side of the decoded films, grey
+    image_size: int = 128  # pixels a side of a frame: a film cropped to its lungs, all that the network sees
     batch_size: int = 64
-    epochs: int = 10
+    epochs: int = 24
+    locator_epochs: int = 6
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
+    label_smoothing: float = 0.05
     label_smoothing: float = 0.05
     without: tuple[str, ...] = ()  # augment.INGREDIENTS left out for make ablation
 
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000
     bootstrap_resamples: int = 2000
+    score_test: bool = True  # XRAY_STOP_AT=tune: False, while a design is chosen
 
     def network_file(self, network: str, seed: int) -> Path:
         """Where a trained network ("xray_cnn", "published") lies."""
@@ -51,6 +55,11 @@ class Config:
         return self.models / "xray_cnn.tflite"
 
     @property
+    def locator_file(self) -> Path:
+        """Where the network that finds the lungs lies."""
+        return self.models / "lungs.keras"
+
+    @property
     def kind(self) -> str:
         """What the images are, for titles: a reader must never take a phantom for a patient."""
         return "synthetic phantoms" if self.phantoms else "Kermany chest X-rays"
@@ -59,17 +68,20 @@ class Config:
 # Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
 _SHORTER: dict[str, dict[str, Any]] = {
     "full": {},
+    "verify": {},  # the tables and figures of full, computed again from its predictions
     "demo": {
         "epochs": 30,
         "batch_size": 16,
         # From 350 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
-        "without": ("frame", "stretch", "tone"),
+        "without": ("zoom", "aspect", "tone"),
+        "locator_epochs": 10,
         "published_steps": 400,
         "published_validation_steps": 200,
     },
     "sample": {
         "seeds": (0, 1),
         "epochs": 2,
+        "locator_epochs": 2,
         "sample_patients": 30,
         "batch_size": 16,
         "tune_folds": 3,
@@ -86,13 +98,13 @@ def find_data(environ=os.environ) -> Path | None:
     if named:  # a relative name means the same from notebooks/ as from the repository's root
         return (REPOSITORY / Path(named).expanduser()).resolve()
     usual = REPOSITORY / "data" / "chest_xray"
-    return usual if usual.is_dir() or usual.is_symlink() else None  # a dangling link is an error, not phantoms
+    return usual if usual.is_dir() or usual.is_symlink() else None  # a link to nothing is an error, not phantoms
 
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:
     """The configuration of this run.
 
-    profile: full, demo or sample; by default XRAY_PROFILE, else full where real images are at hand and demo elsewhere.
+    profile: full, demo, sample or verify; by default XRAY_PROFILE, else full where real images are at hand, else demo.
     Raises ValueError for an unknown profile, or for full without images.
     """
     data = find_data(environ)
@@ -101,7 +113,7 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
         raise ValueError(f"profile {profile!r}: wanted one of {', '.join(PROFILES)}. Unset XRAY_PROFILE, or mend it.")
     if profile == "full" and data is None:
         raise ValueError("profile full: no images. Get them with: make data, or name them: make reproduce DATA=folder.")
-    phantoms = data is None or profile == "demo"
+    phantoms = profile == "demo" or (data is None and profile != "verify")
     build = REPOSITORY / "build" / profile
     if data is None or phantoms:
         data = REPOSITORY / "build" / "phantoms" / "chest_xray"
@@ -109,6 +121,29 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
         "full": (REPOSITORY / "results", REPOSITORY / "Plot", REPOSITORY / "models"),
         "demo": (REPOSITORY / "results" / "demo", REPOSITORY / "Plot" / "demo", build / "models"),
         "sample": (build / "results", build / "Plot", build / "models"),
+        "verify": (build / "results", build / "Plot", REPOSITORY / "models"),
     }
     results, plots, models = homes[profile]
-    return Config(profile, data, phantoms, results, plots, models, build, **_SHORTER[profile])
+    masks = find_masks(data, phantoms, environ)
+    return Config(
+        profile,
+        data,
+        phantoms,
+        results,
+        plots,
+        models,
+        build,
+        masks,
+        score_test=environ.get("XRAY_STOP_AT") != "tune",
+        **_SHORTER[profile],
+    )
+
+
+def find_masks(data: Path, phantoms: bool, environ=os.environ) -> Path | None:
+    """The folder of lung masks: XRAY_MASKS (from make's MASKS), else lung_masks beside the films, else None."""
+    if phantoms:
+        return data.parent / "lungs"
+    if named := environ.get("XRAY_MASKS"):
+        return (REPOSITORY / Path(named).expanduser()).resolve()
+    beside = data.parent / "lung_masks"
+    return beside if beside.is_dir() else None

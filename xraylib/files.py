@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:  # prediction starts without pandas
     import pandas as pd
 
@@ -20,7 +22,8 @@ class UserError(Exception):
     """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
 
 
-UNFINISHED = ".unfinished-"  # how names of files being written begin: make sweeps what a killed run left
+UNFINISHED = ".unfinished-"  # how names of files being written begin: make clean removes what a killed run left
+LOCK = Path(__file__).resolve().parent.parent / ".lock"
 
 # What the user can mend where a file can't be written, by the system's number for it.
 _REMEDIES = {
@@ -69,6 +72,31 @@ def mendable(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: can't be written ({reason}). {_REMEDIES[error.errno]}") from error
 
 
+@contextlib.contextmanager
+def alone(lock: Path = LOCK) -> Iterator[bool]:
+    """Hold the file `lock`, which one process at a time can; yields whether it had to wait.
+
+    While another process holds it, prints which. The system releases the lock of a process that is killed.
+    """
+    from filelock import FileLock, Timeout  # here: prediction needs neither
+
+    held, holder = FileLock(lock), lock.with_name(f"{lock.name}-holder")
+    waited = False
+    with mendable(lock):
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            waited = True
+            who = holder.read_text() if holder.exists() else "another run"
+            say(f"Waiting: {who} writes here. Ctrl-C ends the waiting, not the other run.")
+            held.acquire()
+    try:
+        holder.write_text(f"process {os.getpid()}")
+        yield waited
+    finally:
+        held.release()
+
+
 def _to_disk(path: Path) -> None:
     if path.is_dir() and os.name == "nt":
         return  # Windows has no handle of a folder to flush
@@ -95,9 +123,15 @@ def write_json(value: object, path: Path) -> None:
     write_bytes((json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode(), path)
 
 
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write a NumPy array (.npy), whole or not at all."""
+    with whole(path) as temporary:
+        np.save(temporary, array)
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV with the same bytes on every platform."""
-    write_bytes(table.to_csv(index=False, lineterminator="\n").encode(), path)
+    write_bytes(table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode(), path)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,4 @@
-"""Tables and Axes -> figures in one style; nothing is computed here that a table could hold, and only `save` writes.
-
-Every function takes Axes and gives them back. Pass kind=config.kind: a reader must never take a phantom for a patient.
-"""
+"""All figures: a table and Axes in, Axes out; only `save` writes. kind=config.kind names phantoms in the title."""
 
 from __future__ import annotations
 
@@ -12,11 +9,13 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from xraylib.data.index import SPLITS
 from xraylib.evaluation import metrics
@@ -25,52 +24,44 @@ from xraylib.files import UserError, write_bytes
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column of a journal's page, and both
 LIMIT = 200_000  # bytes of a PNG
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; shape or dash repeats what colour says.
+# Okabe and Ito's colours, safe for colour-blind readers; marker or dash repeats what the colour says.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 GREY = "#666666"
-NETWORKS = {  # colour, dash, marker, name
+Look = tuple[str, str, str, str]  # colour, dash, marker, name
+NETWORKS: dict[str, Look] = {
     "published": (ORANGE, "--", "s", "published CNN"),
-    "xray_cnn": (BLUE, "-", "o", "own CNN"),
-    "xray_cnn_ensemble": (GREEN, "-.", "D", "own ensemble"),
+    "xray_cnn": (BLUE, "-", "o", "this study's CNN"),
+    "xray_cnn_ensemble": (GREEN, "-.", "D", "this study's ensemble"),
 }
 CLASSES = {0: ("NORMAL", SKY, "o", ""), 1: ("PNEUMONIA", VERMILLION, "x", "////")}  # name, colour, marker, hatch
-SUBTYPES = {"normal": (SKY, ""), "bacteria": (VERMILLION, "////"), "virus": (PURPLE, "...."), "unknown": (GREY, "")}
-
-GROUPS = {  # of the story: colour, marker
-    "published experiment": (ORANGE, "s"),
-    "baselines": (GREY, "^"),
-    "this study": (BLUE, "o"),
-    "field": (PURPLE, "D"),
+GROUPS: dict[str, Look] = {
+    "published experiment": (ORANGE, "--", "s", "published experiment"),
+    "baselines": (GREY, ":", "^", "baselines"),
+    "this study": (BLUE, "-", "o", "this study"),
+    "field": (PURPLE, "-.", "D", "other work"),
+    "tune": (ORANGE, "--", "s", "tune"),
+    "test": (BLUE, "-", "o", "test"),
+    "sensitivity": (VERMILLION, "-", "o", "sensitivity"),
+    "specificity": (SKY, "--", "s", "specificity"),
 }
-
+LOOKS = NETWORKS | GROUPS
+OTHERS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"), (GREY, ":", "^"), (PURPLE, "-", "v"))
+STATISTICS = {
+    "auroc": "AUROC", "ppv": "PPV", "npv": "NPV", "mcc": "MCC", "brier": "Brier score",
+    "sensitivity_bacteria": "sensitivity, bacteria", "sensitivity_virus": "sensitivity, virus",
+}  # fmt: skip
 STYLE = {
-    "figure.dpi": 200,
-    "savefig.dpi": 200,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
+    "figure.dpi": 200, "savefig.dpi": 200, "figure.constrained_layout.use": True, "figure.facecolor": "white",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.2,
-    "hatch.linewidth": 0.5,
-    "image.cmap": "cividis",
-}
+    "font.size": 7.5, "axes.titlesize": 8, "axes.labelsize": 7.5, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "legend.fontsize": 7, "legend.title_fontsize": 7, "legend.frameon": False, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": False, "axes.axisbelow": True, "grid.color": "#dddddd",
+    "grid.linewidth": 0.5, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2, "hatch.linewidth": 0.5, "image.cmap": "cividis",
+}  # fmt: skip
+MARK = {"markersize": 4.5, "markeredgecolor": "black", "markeredgewidth": 0.5, "clip_on": False, "zorder": 3}
 
 
 def style() -> None:
@@ -113,70 +104,57 @@ def _fewer_colours(data: bytes, colours: int) -> bytes:
     return buffer.getvalue()
 
 
-# --- the images (notebook 01) ---
+# --- films (notebooks 01 and 04) ---
 
 
 def counts(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """Images by split and subtype, a bar each; beside it the number of images and of patients."""
+    """Films by split and subtype, a bar each; beside it the number of films and of children."""
     _some(index, "counts", "the index table")
-    bars = [(s, t) for s in SPLITS for t in SUBTYPES if ((index.split == s) & (index.subtype == t)).any()]
-    for y, (split, subtype) in enumerate(bars):
-        part = index[(index.split == split) & (index.subtype == subtype)]
-        colour, hatch = SUBTYPES[subtype]
-        ax.barh(y, len(part), color=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        ax.annotate(
-            f" {len(part):,} ({_n(part.patient.nunique(), 'patient')})", (len(part), y), va="center", fontsize=6.5
-        )
-    ax.set_yticks(range(len(bars)), [f"{split}, {subtype}" for split, subtype in bars])
-    ax.invert_yaxis()
-    longest = max(len(index[(index.split == s) & (index.subtype == t)]) for s, t in bars)
-    ax.set_xlim(0, 1.7 * longest)  # room for the numbers
+    table = index.groupby(["split", "subtype"]).agg(films=("path", "size"), children=("patient", "nunique"))
+    table = table.reset_index().sort_values("split", key=lambda s: s.map(SPLITS.index), kind="stable")
+    names = table.split + ", " + table.subtype
+    colours = dict(zip(names, np.where(table.subtype == "normal", SKY, VERMILLION), strict=True))
+    sns.barplot(x=table.films, y=names, hue=names, palette=colours, saturation=1, legend=False, ax=ax)
+    for y, row in enumerate(table.itertuples()):
+        ax.annotate(f" {row.films:,} ({_n(row.children, 'child')})", (row.films, y), va="center", fontsize=6.5)
+    ax.set(xlim=(0, 1.7 * table.films.max()), xlabel="films", ylabel="split, subtype")
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set_xlabel("images")
-    ax.set_ylabel("split, subtype")
-    return _title(ax, "Images", index, kind)
+    return _title(ax, "Films", index, kind)
 
 
 def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """How many patients have how many images, by class; both axes logarithmic where there is much to show."""
+    """How many children have how many films, by class, on a logarithmic axis."""
     _some(index, "patients", "the index table")
-    for offset, (label, (name, colour, _, hatch)) in zip((-0.2, 0.2), CLASSES.items(), strict=True):
-        each = index[index.label == label].groupby("patient").size()
-        n = each.value_counts().sort_index()
-        ax.bar(n.index + offset, n, 0.4, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=name)
-    ax.set_yscale("log")
-    ax.set_ylim(0.7, None)
+    each = index.groupby(["label", "patient"]).size().rename("films").reset_index()
+    table = each.groupby(["label", "films"]).size().rename("children").reset_index()
+    for label, (name, colour, _, hatch) in CLASSES.items():
+        part = table[table.label == label]
+        ax.bar(part.films + 0.4 * label - 0.2, part.children, 0.4, color=colour, hatch=hatch, edgecolor="white",
+               linewidth=0, label=name)  # fmt: skip
+    ax.set(
+        yscale="log", ylim=(0.7, 5 * table.children.max()), xlabel="films of one child", ylabel="children (log scale)"
+    )
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_xlabel("images of one patient")
-    ax.set_ylabel("patients (log scale)")
     ax.legend()
-    return _title(ax, "Images per patient", index, kind)
+    return _title(ax, "Films per child", index, kind)
 
 
 def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """Width against height in pixels, a point per image, by class."""
+    """Width against height in pixels, a point per film, by class."""
     _some(index, "sizes", "the index table")
     shuffled = index.sample(frac=1, random_state=0)  # else the class drawn last hides the other
     for label, (name, colour, marker, _) in CLASSES.items():
         part = shuffled[shuffled.label == label]
-        ax.scatter(part.width, part.height, s=5, c=colour, marker=marker, alpha=0.5, linewidths=0.5, label=name)
-    if len(index[["width", "height"]].drop_duplicates()) == 1:
-        ax.text(0.5, 0.3, "all images have this size", transform=ax.transAxes, ha="center")
-    ax.set_xlabel("width (pixels)")
-    ax.set_ylabel("height (pixels)")
-    legend = ax.legend(loc="upper left", markerscale=2)
-    for handle in legend.legend_handles:
-        handle.set_alpha(1)
+        ax.scatter(part.width, part.height, s=6, c=colour, marker=marker, alpha=0.5, linewidths=0.6, label=name)
+    ax.legend(loc="upper left", markerscale=2)
+    ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
     return _title(ax, "Size of the files", index, kind)
 
 
 def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, what: str, kind: str = ""):
-    """Grey images, (h, w) or (h, w, 1) in [0, 255], one per Axes; Axes left over are emptied.
-
-    what: stands above them all: of which split they are, and how many.
-    """
+    """Grey images, (h, w) or (h, w, 1) in [0, 255], one per Axes; left-over Axes are emptied. what: title of all."""
     axes = np.atleast_1d(axes)
     if len(images) == 0 or len(images) != len(titles) or len(images) > axes.size:
         raise ValueError(f"radiographs: {len(images)} images, {len(titles)} titles, {axes.size} Axes; wanted a match.")
@@ -190,670 +168,547 @@ def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, what:
 
 
 def batch(images: np.ndarray, labels, axes, kind: str = ""):
-    """A batch as the network sees it: float32 or uint8 (n, h, w, 1), as many as there are Axes, with class, range."""
+    """A training batch: float32 or uint8 (n, h, w, 1), as many as there are Axes, with class and range."""
     n = min(len(images), np.size(axes))
     titles = [f"{CLASSES[int(y)][0]}, {x.min():.0f} to {x.max():.0f}" for x, y in zip(images[:n], labels, strict=False)]
-    return radiographs(images[:n], titles, axes, f"Train split, as a batch shows it (n = {n})", kind)
+    return radiographs(images[:n], titles, axes, f"Train split, augmented (n = {n})", kind)
+
+
+def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapping, axes, kind: str = ""):
+    """Films with their class, and beneath each the probability and decision of every network.
+
+    table: predictions, one seed per network; images: path -> uint8 (h, w); points: (network, seed) -> operating point.
+    """
+    _some(table, "val_grid", "predictions of the val folder")
+    rows = table.drop_duplicates("path").sort_values(["label", "path"])
+    what = f"Val split (n = {len(rows)}), one seed of each CNN; ✗: wrong"
+    axes = radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, what, kind)
+    axes.flat[0].figure.get_layout_engine().set(hspace=0.2, rect=(0, 0.03, 1, 0.97))  # room for the lines below
+    for ax, film in zip(axes.flat, rows.itertuples(), strict=False):
+        ax.set_title(CLASSES[film.label][0], fontsize=7, pad=2)
+        for line, (network, seeds) in enumerate(_networks(table[table.path == film.path], "val_grid")):
+            if len(seeds) > 1:
+                raise ValueError(f"val_grid: {len(seeds)} seeds of {network}; wanted one.")
+            seed, probability = seeds[0][0], seeds[0][1].probability.iloc[0]
+            decision = int(probability >= points[network, seed].threshold)
+            wrong, name = decision != film.label, network.replace("xray_cnn", "ours")
+            text = f"{name} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
+            label = ax.text(0.5, -0.03 - 0.095 * line, text, transform=ax.transAxes, ha="center", va="top",
+                            fontsize=6.2, color=VERMILLION if wrong else BLACK)  # fmt: skip
+            label.set_in_layout(False)  # wider than its image, it would shrink all of them
+    return axes
+
+
+def method(film, lungs, box, frame, saliency, probability: float, axes, kind: str = ""):
+    """The method in six panels: film, lungs, box, frame, map and score.
+
+    film: uint8 (h, w); lungs: (h, w) or smaller, above 0.5 is lung; box: (left, top, right, bottom) in shares of the
+    film; frame: uint8 (size, size); saliency: float, the same shape; probability: of pneumonia.
+    """
+    titles = ("1 film", "2 lungs found", "3 box of the lungs", "4 frame", "5 Grad-CAM", "6 score")
+    height, width = film.shape[:2]
+    images = (film, film, film, frame, frame)
+    radiographs(images, titles[:5], axes, "From a film to a score", kind)
+    found = np.asarray(
+        Image.fromarray(np.asarray(lungs, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    )
+    axes[1].contourf(found, levels=[0.5, np.inf], colors=[SKY], alpha=0.45)
+    left, top, right, bottom = np.asarray(box) * (width, height, width, height)
+    axes[2].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, color=ORANGE, linewidth=1.2))
+    axes[4].imshow(saliency / max(saliency.max(), 1e-9), cmap="magma", alpha=0.45, vmin=0, vmax=1)
+    axes[5].set(xlim=(0, 1), ylim=(-1, 1), aspect=0.5)
+    axes[5].barh(0, 1, 0.3, color="#eeeeee")
+    axes[5].barh(0, probability, 0.3, color=VERMILLION if probability >= 0.5 else SKY)
+    axes[5].text(0.5, 0.4, f"{probability:.2f}", ha="center", fontsize=10)
+    axes[5].text(0.5, -0.55, "probability\nof pneumonia", ha="center", fontsize=7, va="center")
+    axes[5].set_title(titles[5], fontsize=7)
+    return axes
+
+
+def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """Flow chart of films and children (STARD), from the archive to the splits.
+
+    table: name, parent (a name, "" for the first), n_films, n_children; boxes of one depth stand side by side.
+    """
+    _some(table, "flow", "columns name, parent, n_films and n_children")
+    depth: dict[str, int] = {}
+    for row in table.itertuples():
+        depth[row.name] = depth[row.parent] + 1 if row.parent else 0
+    deepest = max(depth.values())
+    at: dict[str, tuple[float, float]] = {}
+    gap = 0.25 / ax.figure.get_figheight()  # from the middle of a box to its edge
+    for level in range(deepest + 1):
+        names = [name for name in table.name if depth[name] == level]
+        at |= {name: ((i + 0.5) / len(names), 1 - (level + 0.5) / (deepest + 1)) for i, name in enumerate(names)}
+    for row in table.itertuples():
+        text = f"{row.name}\n{_n(row.n_films, 'film')}\n{_n(row.n_children, 'child')}"
+        box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE, "linewidth": 0.8}
+        if row.parent:
+            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+            (x, y), (x0, y0) = at[row.name], at[row.parent]
+            ax.annotate("", (x, y + gap), (x0, y0 - gap), arrowprops=arrow, zorder=1)
+        ax.text(*at[row.name], text, ha="center", va="center", fontsize=7, bbox=box, zorder=3)
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.set_axis_off()
+    ax.set_title(_with_kind("Films and children, from the archive to test", kind))
+    return ax
 
 
 # --- training (notebook 02) ---
 
 
-def histories(history: pd.DataFrame, axes, kind: str = "", index: pd.DataFrame | None = None):
-    """Learning curves over epochs, a thin line per seed, thick their mean: loss on axes[0], accuracy, AUROC on axes[1].
+def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """How well the locator finds lungs, by split and class: mean Dice and IoU of the box, bars to the 5th percentile.
 
-    The published CNN has one epoch, so a marker; its val_ figures are of augmented training images. index: adds n.
+    table: columns split, class, films, dice, dice_p5, iou and iou_p5.
     """
-    _some(history, "histories", "the history table")
-    marks = {  # column: dash, marker, filled, what it is
-        "loss": ("-", "o", True, "training"),
-        "tune_loss": ("--", "D", False, "tune"),
-        "val_loss": ("--", "s", False, "augmented training"),
-        "accuracy": ("-", "o", True, "accuracy, training"),
-        "tune_auroc": ("--", "D", False, "AUROC, tune"),
-        "val_accuracy": ("--", "s", False, "accuracy, augmented training"),
-    }
-    for ax, quantity, columns in (
-        (axes[0], "loss (log scale)", ("loss", "tune_loss", "val_loss")),
-        (axes[1], "accuracy, AUROC", ("accuracy", "tune_auroc", "val_accuracy")),
-    ):
-        for network, part in history.groupby("network", sort=False):
-            colour, _, _, name = NETWORKS[network]
-            for column in columns:
-                if column not in part or part[column].isna().all():
-                    continue
-                dash, marker, filled, what = marks[column]
-                seeds, label = part.pivot_table(values=column, index="epoch", columns="seed"), f"{name}: {what}"
-                if len(seeds) == 1:
-                    look = {"markersize": 4, "mfc": colour if filled else "white"}
-                    ax.plot(seeds.index, seeds, marker, color=colour, label=label, **look)
-                else:
-                    ax.plot(seeds.index, seeds, dash, color=colour, linewidth=0.5, alpha=0.4)
-                    ax.plot(seeds.index, seeds.mean(axis=1), dash, color=colour, linewidth=1.4, label=label)
-        ax.set_xlabel("epoch (thick: mean over seeds; thin: each)")
-        ax.set_ylabel(quantity)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+    _some(table, "dice", "columns split, class, films, dice, dice_p5, iou and iou_p5")
+    looks = (("dice", BLUE, "o", "Dice of the lungs", -0.15), ("iou", ORANGE, "s", "IoU of the box", 0.15))
+    for column, colour, marker, name, offset in looks:
+        y = np.arange(len(table)) + offset
+        ax.hlines(y, table[f"{column}_p5"], table[column], color=colour, linewidth=1.5)
+        ax.plot(table[column], y, marker, color=colour, label=name, **MARK)
+    _rows(ax, [f"{split}, {name} (n = {n:,})" for split, name, n in table[["split", "class", "films"]].to_numpy()])
+    ax.set(xlim=(None, 1), xlabel="agreement with masks drawn by people (bar: to the 5th percentile)")
+    _legend_below(ax, 2)
+    ax.set_title(_with_kind("Lungs found by the locator", kind))
+    return ax
+
+
+def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = None, kind: str = "", events=None):
+    """Loss on axes[0] and AUROC on axes[1] over epochs, mean and range over seeds, train and tune where both are there.
+
+    history: network, seed, epoch and loss, tune_loss, auroc, tune_auroc, of networks with several epochs; index: adds
+    n; events: epoch -> name, drawn as vertical lines.
+    """
+    _some(history, "learning_curves", "the history table")
+    long = history[history.groupby("network").epoch.transform("nunique") > 1]
+    for ax, metric, name in zip(axes, ("loss", "auroc"), ("loss", "AUROC"), strict=True):
+        for split, column in (("train", metric), ("tune", f"tune_{metric}")):
+            colour, dash = (BLUE, "-") if split == "train" else (ORANGE, "--")
+            if column in long and long[column].notna().any():
+                sns.lineplot(long, x="epoch", y=column, color=colour, linestyle=dash, label=split, ax=ax,
+                             errorbar=("pi", 100))  # fmt: skip
+        for epoch, event in (events or {}).items():
+            ax.axvline(epoch, color=GREY, linestyle=":", linewidth=0.8)
+            ax.annotate(event, (epoch, 1), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right",
+                        fontsize=6)  # fmt: skip
+        ax.set(xlabel="epoch (band: range over seeds)", ylabel=name)
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         ax.grid(axis="y")
-        handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # one entry for all seeds
-        ax.legend(handles.values(), handles.keys(), fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.16))
-        learned = None if index is None else index[index.split.isin(("train", "tune"))]
-        what = "Loss" if ax is axes[0] else "Accuracy and AUROC"
-        _title(ax, what, learned, kind)
-    axes[0].set_yscale("log")
-    axes[0].yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-    axes[0].yaxis.set_major_formatter("{x:g}")
-    axes[0].yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        _title(
+            ax, name[0].upper() + name[1:], None if index is None else index[index.split.isin(("train", "tune"))], kind
+        )
     return axes
 
 
-# --- evaluation (notebook 03) ---
+def ablation(table: pd.DataFrame, ax: Axes, statistic: str = "auroc", kind: str = "") -> Axes:
+    """Tune and test side by side for each variant: a dot per seed, mean and SD as marker and bar, and in figures.
+
+    table: columns variant, seed, split ("tune" or "test"), the statistic and, for the title, films.
+    """
+    _some(table, "ablation", "columns variant, seed, split and the statistic")
+    variants = list(dict.fromkeys(table.variant))
+    for split, offset in (("tune", -0.18), ("test", 0.18)):
+        colour, _, marker, name = LOOKS[split]
+        part = table[table.split == split]
+        each = part.groupby("variant", sort=False)[statistic].agg(["mean", "std"]).reindex(variants)
+        y = np.arange(len(variants)) + offset
+        ax.plot(part[statistic], [variants.index(v) + offset for v in part.variant], ".", color=colour, alpha=0.5,
+                markersize=4, clip_on=False)  # fmt: skip
+        ax.hlines(y, each["mean"] - each["std"].fillna(0), each["mean"] + each["std"].fillna(0), color=colour)
+        ax.plot(each["mean"], y, marker, color=colour, label=name, **MARK)
+        for at, (mean, sd) in zip(y, each.to_numpy(), strict=True):
+            text = f"{name} {mean:.3f}" + (f" ± {sd:.3f}" if sd == sd else "")
+            ax.annotate(text, (1.02, at), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, color=colour)
+    _rows(ax, variants)
+    ax.set(xlabel=f"{STATISTICS.get(statistic, statistic)} (dot: a seed; mean ± SD)")
+    _legend_below(ax, 2)
+    n = table.groupby("split").films.first() if "films" in table else {}
+    sample = ", ".join(f"{split} n = {n[split]:,}" for split in ("tune", "test") if split in n)
+    title = f"What makes it work, {table.seed.nunique()} seeds each" + (f" ({sample})" if sample else "")
+    ax.set_title(_with_kind(title, kind))
+    return ax
+
+
+# --- evaluation (notebooks 03 and 05) ---
+
+
+def forest(table: pd.DataFrame, ax: Axes, row: str, title: str, value: str = "value", group: str | None = None,
+           xlabel: str = "value, with 95 % interval over patients", reference: float | None = None,
+           hollow: str | None = None, figures: bool = True, kind: str = "") -> Axes:  # fmt: skip
+    """Values with their intervals, one line each, and the same in figures at the right.
+
+    table: columns `row` (what stands at the left; consecutive equal ones share a label), `value`, lower, upper; group:
+    the column that sets colour and marker (networks, splits, statistics); hollow: a bool column. reference: a line.
+    """
+    _some(table, "forest", f"columns {row}, {value}, lower and upper")
+    looks = _looks(table[group]) if group else {}
+    several = "n_films" in table and len(set(table.n_films)) > 1
+    start = table[row].ne(table[row].shift()).to_numpy()
+    y = np.arange(len(table)) + 0.6 * (np.cumsum(start) - 1) * (not start.all())
+    for at, line in zip(y, table.to_dict("records"), strict=True):
+        colour, _, marker, _ = looks[line[group]] if group else (BLUE, "-", "o", "")
+        ax.plot((line["lower"], line["upper"]), (at, at), color=colour, linewidth=1.5, clip_on=False)
+        face = "white" if hollow and line[hollow] else colour
+        ax.plot(line[value], at, marker, color=colour, mfc=face, **MARK)
+        if figures:
+            interval = f" ({line['lower']:.3f}-{line['upper']:.3f})" if np.isfinite(line["lower"]) else ""
+            n = f", n = {line['n_films']:,}" if several else ""
+            text = f"{line[value]:.3f}{interval}{n}"
+            ax.annotate(text, (1.02, at), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
+    if reference is not None:
+        ax.axvline(reference, color=BLACK, linestyle=":", linewidth=0.8)
+    blocks = [y[np.cumsum(start) == k + 1].mean() for k in range(start.sum())]
+    ax.set_yticks(blocks, [STATISTICS.get(name, name) for name in table[row][start]])
+    ax.set(ylim=(y[-1] + 0.6, -0.6), xlabel=xlabel)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    if len(looks) > 1:
+        for colour, _, marker, name in looks.values():
+            ax.plot([], [], marker, color=colour, label=name, markersize=4.5)
+        _legend_below(ax, 3)
+    ax.set_title(_with_kind(title, kind))
+    return ax
+
+
+def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: str = "",
+                     statistics: Sequence[str] = metrics.HEADLINE) -> Axes:  # fmt: skip
+    """Forest plot of every network's statistics on one split: mean over seeds, and the ensemble. table: metrics.csv."""
+    seed = table.seed.astype(str)
+    rows = table[(table.split == split) & seed.isin(("mean", "ensemble")) & table.statistic.isin(statistics)]
+    named = rows.network.where(seed[rows.index] == "mean", rows.network + "_ensemble")
+    rows = rows.assign(look=named.str.replace("_ensemble_ensemble", "_ensemble"))
+    rows = rows[rows.look.isin(NETWORKS)]
+    rows = rows.sort_values(["statistic", "look"], key=lambda s: s.map([*statistics, *NETWORKS].index), kind="stable")
+    _some(rows, "operating_points", f"rows of metrics.csv on {split}")
+    n = f"(n = {int(rows.n_films.iloc[0]):,}, {_n(int(rows.n_children.iloc[0]), 'child')})"
+    return forest(rows, ax, "statistic", f"Results, {split} split {n}", group="look", kind=kind)
+
+
+def story(table: pd.DataFrame, axes, kind: str = ""):
+    """What was claimed, the same on test, baselines, this study and other work: AUROC on axes[0], accuracy on axes[1].
+
+    table: group, row, measured_on, statistic, value, lower, upper, n_films. Hollow: measured on other films than test.
+    """
+    rows = list(dict.fromkeys(table.row))
+    for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
+        part = table[table.statistic == statistic].set_index("row").reindex(rows).reset_index()
+        part = part.assign(other=part.measured_on != "test", group=part.group.fillna("field"))
+        forest(
+            part,
+            ax,
+            "row",
+            "",
+            group="group",
+            hollow="other",
+            figures=False,
+            xlabel=STATISTICS.get(statistic, statistic),
+        )
+        ax.get_legend() and ax.get_legend().remove()
+    axes[1].set_yticklabels([])
+    n = table[table.measured_on == "test"].n_films.iloc[0]
+    title = f"Filled: test split (n = {int(n):,}), 95 % intervals. Hollow: other films"
+    axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
+    return axes
+
+
+def published_comparison(table: pd.DataFrame, ax: Axes, index: pd.DataFrame, kind: str = "") -> Axes:
+    """Published figures beside the replayed ones, a marker per seed.
+
+    table: quantity, source ("published" or "replayed"), value (shares); index: adds n.
+    """
+    _some(table, "published_comparison", "columns quantity, source and value")
+    looks = {"published": (BLACK, "|", 12), "replayed": (ORANGE, "s", 4.5)}
+    for source, (colour, marker, size) in looks.items():
+        part = table[table.source == source]
+        ax.plot(part.value, part.quantity, marker, label=source, **MARK | {"markersize": size, "color": colour})
+    ax.margins(y=0.15)
+    ax.invert_yaxis()
+    ax.grid()
+    ax.set(xlabel="share of films", ylabel="")
+    _legend_below(ax, 2)
+    folders = [f"{name} folder (n = {(index.folder == name).sum():,})" for name in ("train", "val")]
+    ax.set_title(_with_kind(f"As published and as replayed, {' and '.join(folders)}", kind))
+    return ax
 
 
 def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
-    """Confusion matrix of one network: rows true, columns predicted; mean count over seeds, row percent.
+    """Confusion matrix of one network: of 100 films of each class, how many are called what; mean over seeds.
 
-    points: (network, seed) -> operating point, see metrics.operating_points.
+    points: (network, seed) -> operating point.
     """
-    _some(table, "confusion", "predictions of one network")
-    network = _one(table.network, "confusion", "network")
-    each = [
-        metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
-        for seed, part in table.groupby("seed")
-    ]
+    (network, seeds), *others = _networks(table, "confusion")
+    if others:
+        raise ValueError("plots.confusion: several networks; wanted one.")
+    each = [metrics.at_threshold(part.label, part.probability, points[network, seed].threshold) for seed, part in seeds]
     matrix = np.mean([[[c["tn"], c["fp"]], [c["fn"], c["tp"]]] for c in each], axis=0)
-    total = matrix.sum(axis=1, keepdims=True)
-    share = np.divide(matrix, total, out=np.zeros_like(matrix), where=total > 0)
-    ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
-    for i, j in np.ndindex(2, 2):
-        count = f"{matrix[i, j]:,.0f}" if len(each) == 1 else f"{matrix[i, j]:,.1f}"
-        ax.text(j, i, f"{count}\n{share[i, j]:.1%}", ha="center", va="center", fontsize=9,
-                color="black" if share[i, j] > 0.5 else "white")  # fmt: skip
+    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    text = np.array([f"{s:.0f} of 100\n({m:,.0f} films)" for s, m in zip(share.flat, matrix.flat, strict=True)])
     names = [name for name, *_ in CLASSES.values()]
-    ax.set_xticks((0, 1), names)
-    ax.set_yticks((0, 1), names, rotation=90, va="center")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.set_xlabel("predicted")
-    ax.set_ylabel("true")
+    sns.heatmap(share, annot=text.reshape(2, 2), fmt="", cmap="cividis", vmin=0, vmax=100, cbar=False, ax=ax,
+                xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8.5})  # fmt: skip
+    ax.set(xlabel="predicted", ylabel="true")
     over = f", mean of {len(each)} seeds" if len(each) > 1 else ""
-    return _title(ax, NETWORKS[network][3] + over, table, kind)
+    return _title(ax, _look(network)[3] + over, table, kind)
 
 
-def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
+def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "", what: str = "ROC") -> Axes:
     """ROC curves of every network in the table, a thin line per seed; markers at the operating points."""
-    for network, seeds in _networks(table, "roc"):
-        colour, dash, marker, name = NETWORKS[network]
-        aurocs = []
-        for seed, part in seeds:
-            aurocs.append(roc_auc_score(part.label, part.probability))
-            fpr, tpr, _ = roc_curve(part.label, part.probability)
-            ax.plot(fpr, tpr, dash, color=colour, linewidth=0.8)
-            if points:
-                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
-                _mark(ax, 1 - at["specificity"], at["sensitivity"], colour, marker)
-        ax.plot([], [], dash, color=colour, marker=marker if points else "", markersize=4, markeredgecolor="black",
-                markeredgewidth=0.5, label=f"{name}: AUROC {np.mean(aurocs):.3f}")  # fmt: skip
+
+    def curve(part: pd.DataFrame):
+        fpr, tpr, _ = roc_curve(part.label, part.probability)
+        return fpr, tpr, roc_auc_score(part.label, part.probability)
+
+    _curves(table, ax, points, curve, lambda at: (1 - at["specificity"], at["sensitivity"]), "AUROC", {})
     ax.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
-    ax.grid()
     ax.legend(loc="lower right")
-    return _title(ax, "ROC", table, kind)
+    return _title(ax, what, table, kind)
 
 
 def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
     """Precision (PPV) against recall (sensitivity), a thin line per seed; dotted: the split's prevalence."""
-    for network, seeds in _networks(table, "precision_recall"):
-        colour, dash, marker, name = NETWORKS[network]
-        averages = []
-        for seed, part in seeds:
-            averages.append(metrics.ranking(part.label, part.probability)["average_precision"])
-            precision, recall, _ = precision_recall_curve(part.label, part.probability, drop_intermediate=True)
-            ax.plot(recall, precision, dash, color=colour, linewidth=0.8, drawstyle="steps-post")
-            if points:
-                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
-                _mark(ax, at["sensitivity"], at["ppv"], colour, marker)
-        ax.plot([], [], dash, color=colour, marker=marker if points else "", markersize=4, markeredgecolor="black",
-                markeredgewidth=0.5, label=f"{name}: average precision {np.mean(averages):.3f}")  # fmt: skip
+
+    def curve(part: pd.DataFrame):
+        precision, recall, _ = precision_recall_curve(part.label, part.probability, drop_intermediate=True)
+        return recall, precision, average_precision_score(part.label, part.probability)
+
+    steps = {"drawstyle": "steps-post"}
+    _curves(table, ax, points, curve, lambda at: (at["sensitivity"], at["ppv"]), "average precision", steps)
     prevalence = table.drop_duplicates("path").label.mean()
     ax.axhline(prevalence, linestyle=":", color=GREY, linewidth=0.8, label=f"prevalence {prevalence:.2f}")
     ax.set(xlim=(-0.02, 1.02), ylim=(0, 1.02), xlabel="recall (sensitivity)", ylabel="precision (PPV)")
-    ax.grid()
     ax.legend(loc="lower left")
     return _title(ax, "Precision and recall", table, kind)
 
 
-STATISTICS = {
-    "auroc": "AUROC",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "mcc": "MCC",
-    "average_precision": "average precision",
-    "brier": "Brier score",
-    "expected_calibration_error": "expected calibration error",
-    "sensitivity_bacteria": "sensitivity, bacteria",
-    "sensitivity_virus": "sensitivity, virus",
-}
-
-
-def operating_points(
-    table: pd.DataFrame,
-    ax: Axes,
-    statistics: Sequence[str] = ("auroc", "sensitivity", "specificity", "accuracy"),
-    kind: str = "",
-) -> Axes:
-    """Forest plot: statistics of every network with their intervals, and the same in figures at the right.
-
-    table: rows of metrics.as_table of one split and point (chosen or half).
-    """
-    _some(table, "operating_points", "rows of metrics.as_table")
-    split = _one(table.split, "operating_points", "split")
-    _one(table.point, "operating_points", "point")
-    networks = [network for network in NETWORKS if (table.network == network).any()]
-    values = table.set_index(["network", "statistic"])
-    step = len(networks) + 1
-    for i, statistic in enumerate(statistics):
-        for j, network in enumerate(networks):
-            row, y = values.loc[(network, statistic)], i * step + j
-            colour, _, marker, name = NETWORKS[network]
-            ax.plot((row.lower, row.upper), (y, y), color=colour, linewidth=1.5)
-            ax.plot(row["mean"], y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5,
-                    label=name if i == 0 else None)  # fmt: skip
-            text = f"{row['mean']:.3f}" + (f" ({row.lower:.3f}-{row.upper:.3f})" if np.isfinite(row.lower) else "")
-            ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
-    ax.set_yticks([i * step + (step - 2) / 2 for i in range(len(statistics))], [STATISTICS[s] for s in statistics])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(statistics) * step - 1, -1)
-    ax.grid(axis="x")
-    ax.set_xlabel("value, with 95 % interval over patients")
-    ax.set_ylabel("statistic")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, columnspacing=1, handletextpad=0.2)
-    n = table.iloc[0]
-    return _set_title(ax, f"Results, {split} split", n.n_images, n.n_patients, kind)
+def _curves(table, ax: Axes, points, curve, place, area: str, options: dict) -> None:
+    """curve: predictions -> x, y, area under them; place: statistics at the operating point -> x, y of its marker."""
+    for network, seeds in _networks(table, area):
+        colour, dash, marker, name = _look(network)
+        areas = []
+        for seed, part in seeds:
+            x, y, under = curve(part)
+            areas.append(under)
+            ax.plot(x, y, dash, color=colour, linewidth=0.8, **options)
+            if points:
+                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
+                ax.plot(*place(at), marker, color=colour, **MARK)
+        label = f"{name}: {area} {np.mean(areas):.3f}"
+        ax.plot([], [], dash + (marker if points else ""), color=colour, markersize=4, label=label)
+    ax.grid()
 
 
 def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
     """Probabilities of one network by true class, mean count over seeds, with the threshold of each seed."""
-    _some(table, "score_histogram", "predictions of one network")
-    network = _one(table.network, "score_histogram", "network")
-    seeds = sorted(table.seed.unique())
-    for label, (name, colour, _, hatch) in CLASSES.items():
-        part = table[table.label == label].probability
-        common = {"bins": np.linspace(0, 1, 21), "weights": np.full(len(part), 1 / len(seeds))}
-        ax.hist(part, color=colour, alpha=0.45, hatch=hatch, edgecolor="white", linewidth=0, label=name, **common)
-        ax.hist(part, color=colour, histtype="step", linewidth=1, **common)
-    for i, seed in enumerate(seeds):
-        ax.axvline(points[network, seed].threshold, color=BLACK, linestyle="--", linewidth=0.8,
-                   label=None if i else "threshold")  # fmt: skip
-    ax.set_yscale("log")
-    ax.set_ylim(0.2, None)
+    ((network, seeds),) = _networks(table, "score_histogram")
+    named = table.assign(
+        weight=1 / len(seeds), true=table.label.map({label: look[0] for label, look in CLASSES.items()})
+    )
+    sns.histplot(named, x="probability", hue="true", bins=20, binrange=(0, 1), weights="weight", ax=ax,
+                 element="step", palette={look[0]: look[1] for look in CLASSES.values()})  # fmt: skip
+    for seed, _ in seeds:
+        ax.axvline(points[network, seed].threshold, color=BLACK, linestyle="--", linewidth=0.8)
+    ax.set(yscale="log", ylim=(0.2, None), xlim=(0, 1), xlabel="probability of pneumonia (dashed: threshold)")
+    ax.set_ylabel("films (log scale)")
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_xlim(0, 1)
-    ax.set_xlabel("probability of pneumonia")
-    ax.set_ylabel("images (log scale)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)  # inside, it would hide bars or thresholds
-    return _title(ax, NETWORKS[network][3], table, kind)
+    sns.move_legend(ax, "upper center", title=None)
+    return _title(ax, _look(network)[3], table, kind)
 
 
-def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index: pd.DataFrame, kind: str = ""):
-    """How well each property that is not lung tells the class, on train (children held out) and on test.
+def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index: pd.DataFrame, kind: str = "") -> Axes:
+    """AUROC of properties that are not lung, on held-out children of train and on test; constant ones are left out.
 
-    table: audit.shortcuts; network: AUROC of the study's CNN on "tune" and "test"; index: adds n.
+    table: audit.shortcuts (property, train, test); network: AUROC of this study's CNN on "tune" and "test".
     """
-    own = {"property": NETWORKS[metrics.OWN][3], "train": network["tune"], "test": network["test"], "note": ""}
-    rows = pd.concat([pd.DataFrame([own]), table], ignore_index=True)
-    for column, name, filled in (("train", "children held out of train", False), ("test", "test", True)):
-        ax.plot(rows[column], rows.index, "o", color=BLUE, mfc=BLUE if filled else "white", markersize=5, label=name)
-    for y, row in rows.iterrows():
-        if np.isnan(row.train):
-            ax.annotate("all alike: tells nothing", (0.51, y), va="center", ha="left", fontsize=6.5, color=GREY)
-        else:
-            ax.plot((row.train, row.test), (y, y), "-", color=BLUE, linewidth=0.8, zorder=1)
+    ours = {"property": NETWORKS["xray_cnn"][3], "train": network["tune"], "test": network["test"]}
+    rows = pd.concat([pd.DataFrame([ours]), table[table.train.notna()]], ignore_index=True)
+    ax.hlines(rows.index, rows.train, rows.test, color=GREY, linewidth=0.8)
+    ax.plot(rows.train, rows.index, "s", color=ORANGE, label="held-out children of train", **MARK)
+    ax.plot(rows.test, rows.index, "o", color=BLUE, label="test", **MARK)
     ax.axvline(0.5, color=BLACK, linestyle=":", linewidth=0.8)
-    ax.axhline(0.5, color=GREY, linewidth=0.6)
-    ax.set_yticks(rows.index, rows.property)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlim(min(0.38, np.nanmin(rows[["train", "test"]].to_numpy()) - 0.03), 1.02)
-    ax.set_xlabel("AUROC (0.5: tells nothing)")
-    ax.set_ylabel("what the class is told from")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.17), ncols=2)
-    counts = [f"{name} n = {_n_of(index, name)}" for name in ("train", "test")]
-    ax.set_title(_with_kind("Shortcuts, " + ", ".join(counts), kind))
+    _rows(ax, rows.property)
+    ax.set(xlim=(None, 1), xlabel="AUROC (0.5: chance)")
+    _legend_below(ax, 2)
+    n = [f"{name} n = {(index.split == name).sum():,}" for name in ("train", "test")]
+    ax.set_title(_with_kind("Shortcuts, " + ", ".join(n), kind))
     return ax
 
 
-def _n_of(index: pd.DataFrame, split: str) -> str:
-    return f"{(index.split == split).sum():,}"
-
-
-def reliability_diagram(
-    table: pd.DataFrame, ax: Axes, bins: int = metrics.BINS, kind: str = "", what: str = "Reliability"
-) -> Axes:
-    """Share of PNEUMONIA among images of like probability, all seeds of a network together, with Wilson's intervals."""
-    for network, seeds in _networks(table, "reliability_diagram"):
-        colour, dash, marker, name = NETWORKS[network]
+def reliability(table: pd.DataFrame, axes, bins: int = 10, kind: str = "") -> np.ndarray:
+    """Observed share of PNEUMONIA by predicted probability, with Wilson's intervals, and counts per bin underneath."""
+    upper, lower = axes
+    networks = _networks(table, "reliability")
+    for i, (network, seeds) in enumerate(networks):
+        colour, dash, marker, name = _look(network)
         together = pd.concat([part for _, part in seeds])
-        bars = metrics.reliability(together.label, together.probability, bins)
-        bars = bars[bars.n > 0]
-        lower, upper = metrics.wilson(bars.observed * bars.n / len(seeds), bars.n / len(seeds))  # images, not seeds
-        error = np.mean(
-            [metrics.ranking(part.label, part.probability, bins)["expected_calibration_error"] for _, part in seeds]
-        )
-        ax.vlines(bars.mean_probability, lower, upper, color=colour, linewidth=0.8)
-        ax.plot(bars.mean_probability, bars.observed, dash, color=colour, marker=marker, markersize=4,
-                linewidth=0.9, label=f"{name}: ECE {error:.3f}")  # fmt: skip
-    ax.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8, label="perfect")
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.set(xlabel="mean predicted probability", ylabel="observed share of pneumonia")
-    ax.grid()
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    return _title(ax, what, table, kind)
+        place = np.minimum((together.probability * bins).astype(int), bins - 1)
+        bars = together.groupby(place).agg(p=("probability", "mean"), observed=("label", "mean"), n=("label", "size"))
+        films = np.maximum((bars.n / len(seeds)).round().astype(int), 1)  # films, not seeds times films
+        found = (bars.observed * films).round().astype(int)
+        ends = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(found, films, strict=True)]
+        error = np.mean([metrics.ranking(p.label, p.probability)["expected_calibration_error"] for _, p in seeds])
+        upper.vlines(bars.p, [end.low for end in ends], [end.high for end in ends], color=colour, linewidth=0.8)
+        upper.plot(bars.p, bars.observed, dash + marker, color=colour, label=f"{name}: ECE {error:.3f}", **MARK)
+        width = 0.8 / bins / len(networks)
+        lower.bar((bars.index + 0.1) / bins + (i + 0.5) * width, bars.n / len(seeds), width, color=colour)
+    upper.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8, label="perfect")
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed share of pneumonia")
+    lower.set(xlim=(0, 1), yscale="log", xlabel="predicted probability", ylabel="films")
+    lower.yaxis.set_major_formatter("{x:g}")
+    lower.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    upper.grid()
+    upper.legend(loc="upper left", fontsize=6.5)
+    _title(upper, "Reliability", table, kind)
+    return axes
 
 
-def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """Net benefit against threshold probability, mean over seeds, beside treating all children and none."""
-    thresholds = np.linspace(0.01, 0.95, 189)
+def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "", limits: tuple[float, float] = (0.02, 0.6)) -> Axes:
+    """Net benefit against threshold probability, mean over seeds, beside treating all and none.
+
+    limits: the thresholds that a clinic may use.
+    """
+    thresholds = np.linspace(*limits, 117)
     for network, seeds in _networks(table, "decision_curve"):
-        colour, dash, _, name = NETWORKS[network]
+        colour, dash, _, name = _look(network)
         curves = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in seeds]
         ax.plot(thresholds, np.mean([curve.network for curve in curves], axis=0), dash, color=colour, label=name)
     ax.plot(thresholds, curves[0].treat_all, color=GREY, linewidth=0.9, label="treat all")
     ax.axhline(0, color=BLACK, linewidth=0.9, linestyle=":", label="treat none")
     top = table.drop_duplicates("path").label.mean()
-    ax.set(xlim=(0, 1), ylim=(-0.15 * top, 1.08 * top))
-    ax.set(xlabel="threshold probability", ylabel="net benefit (true positives per child)")
+    ax.set(xlim=(0, limits[1]), ylim=(-0.1 * top, 1.05 * top))
+    ax.set(xlabel="threshold probability", ylabel="net benefit (true positives per film)")
     ax.grid()
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 0.1))
+    _legend_below(ax, 2)
     return _title(ax, "Decision curve", table, kind)
 
 
-def forest(table: pd.DataFrame, ax: Axes, title: str, kind: str = "") -> Axes:
-    """A statistic of parts of the images with its interval, and figures and n at the right.
-
-    table: evidence.in_parts, a row per part and statistic.
-    """
-    _some(table, "forest", "evidence.in_parts")
-    looks = {"sensitivity": (VERMILLION, "o"), "specificity": (SKY, "s")}
-    for y, row in enumerate(table.itertuples()):
-        colour, marker = looks.get(row.statistic, (BLUE, "o"))
-        ax.plot((row.lower, row.upper), (y, y), color=colour, linewidth=1.5)
-        _mark(ax, row.mean, y, colour, marker)
-        text = f"{row.mean:.3f} ({row.lower:.3f}-{row.upper:.3f}), n = {row.images}"
-        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
-    ax.set_yticks(range(len(table)), [f"{row.part}: {row.statistic}" for row in table.itertuples()])
-    ax.set_ylim(len(table) - 0.5, -0.5)
-    ax.set_xlim(None, 1)  # a share ends there; a mark that lies on it is not clipped
-    ax.grid(axis="x")
-    ax.set_xlabel("mean over seeds, with 95 % interval over patients")
-    ax.set_ylabel("part of the images")
-    ax.set_title(_with_kind(title, kind))
-    return ax
-
-
-def ablation(table: pd.DataFrame, axes: Sequence[Axes], judges: Mapping[str, str], whole: str, kind: str = "") -> None:
-    """A panel per judge (name -> title): AUROC of each variant, a dot a seed and a bar at their mean.
-
-    table: ablation.run; the dotted line is the mean of the variant `whole`, in which nothing is changed.
-    """
-    _some(table, "ablation", "ablation.run")
-    variants = list(dict.fromkeys(table.variant))
-    for ax, (judge, title) in zip(axes, judges.items(), strict=True):
-        of_judge = table[table.judge == judge]
-        for y, variant in enumerate(variants):
-            auroc = of_judge.auroc[of_judge.variant == variant]
-            ax.plot(auroc, [y] * len(auroc), "o", color=BLUE, markersize=3.5, alpha=0.7)
-            ax.plot(auroc.mean(), y, "|", color=BLACK, markersize=10, markeredgewidth=1.5)
-        ax.axvline(of_judge.auroc[of_judge.variant == whole].mean(), color=GREY, linestyle=":")
-        ax.set_yticks(range(len(variants)), variants)
-        ax.set_ylim(len(variants) - 0.5, -0.5)
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
-        ax.grid(axis="x")
-        ax.set_title(f"{title}\n(n = {of_judge.images.iloc[0]:,})")
-    axes[0].figure.supxlabel("AUROC (dot: a seed; bar: their mean; dotted: the whole recipe)", fontsize=7.5)
-    axes[0].figure.suptitle(_with_kind("Ingredients left out in turn, and fewer pixels", kind), fontsize=8)
-
-
-def growth(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Two panels, of images: seconds of each step, with time in proportion dotted, and its peak memory.
-
-    table: growth.run.
-    """
-    _some(table, "growth", "growth.run")
-    colours = (BLUE, ORANGE, GREEN, PURPLE)
-    for (step, part), colour, marker in zip(table.groupby("step", sort=False), colours, "osD^", strict=True):
-        for ax, column in zip(axes, ("seconds", "peak_mb"), strict=True):
-            ax.plot(part.images, part[column], f"-{marker}", color=colour, markersize=4, label=step)
-        last = part.iloc[-1]
-        axes[0].plot(part.images, last.seconds * part.images / last.images, ":", color=colour, linewidth=0.8)
-    axes[0].set(xscale="log", yscale="log", xlabel="images", ylabel="seconds (dotted: in proportion)", title="Time")
-    axes[1].set(xscale="log", xlabel="images", ylabel="peak memory of the process (MB)", title="Memory")
-    axes[1].set_ylim(0, 1.15 * table.peak_mb.max())
-    for ax in axes:
-        ax.grid()
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    axes[0].figure.suptitle(
-        _with_kind(f"{table.images.min():,} to {table.images.max():,} images", "phantoms, repeated")
-    )
-
-
 def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
-    """Accuracy on the images decided when the network abstains from the least sure; table: evidence.risk_coverage."""
-    _some(table, "risk_coverage", "evidence.risk_coverage")
+    """Accuracy on the films that the network is surest of. table: network, coverage, accuracy, sd."""
+    _some(table, "risk_coverage", "columns network, coverage, accuracy and sd")
     for network, part in table.groupby("network", sort=False):
-        colour, dash, marker, name = NETWORKS[network]
-        ax.errorbar(100 * part.coverage, part.accuracy, part.sd, fmt=dash + marker, color=colour, markersize=4,
-                    linewidth=0.9, capsize=2, label=name)  # fmt: skip
+        colour, dash, marker, name = _look(network)
+        ax.plot(100 * part.coverage, part.accuracy, dash + marker, color=colour, label=name, **MARK)
+        ax.fill_between(100 * part.coverage, part.accuracy - part.sd, part.accuracy + part.sd, color=colour, alpha=0.2)
     ax.set_xlim(102, 100 * table.coverage.min() - 2)
-    ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
-    ax.yaxis.set_major_formatter("{x:.2f}")  # labels of one width, for which the layout leaves room
+    ax.yaxis.set_major_formatter("{x:.2f}")
     ax.grid(axis="y")
-    ax.set(xlabel="images decided (%), the surest first", ylabel="accuracy (mean, SD)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    ax.set(xlabel="films decided (%), the surest first", ylabel="accuracy (mean; band: SD)")
+    _legend_below(ax, 2)
     ax.set_title(_with_kind(f"Abstaining, test split (n = {n:,})", kind))
     return ax
 
 
-def robustness(table: pd.DataFrame, statistic: str, axes, n: int, kind: str = "") -> None:
-    """One small panel per corruption: a statistic against severity, both networks; table: evidence.robustness."""
-    part = table[table.statistic == statistic]
-    corruptions = [name for name in dict.fromkeys(part.corruption) if name != "none"]
-    untouched = part[part.corruption == "none"]
-    low = 0.05 * np.floor(part["mean"].min() / 0.05)
-    for ax, corruption in zip(np.ravel(axes), corruptions, strict=False):
-        rows = pd.concat([untouched, part[part.corruption == corruption]])
-        for network, of_network in rows.groupby("network", sort=False):
-            colour, dash, marker, name = NETWORKS[network]
-            ax.errorbar(of_network.severity, of_network["mean"], of_network.sd, fmt=dash + marker, color=colour,
-                        markersize=3.5, linewidth=0.9, capsize=1.5, label=name)  # fmt: skip
-        graded = rows[(rows.severity > 0) & (rows.network == rows.network.iloc[0])]
-        ax.set_xticks([0, *graded.severity], ["as is", *(f"{amount:g}" for amount in graded.amount)])
-        ax.set_xlim(-0.3, 3.3)
-        ax.set_ylim(low, 1.01)
-        ax.grid(axis="y")
-        ax.set_title(corruption)
-        ax.set_xlabel(graded.unit.iloc[0], fontsize=6.5)
-    for ax in np.ravel(axes)[len(corruptions) :]:
-        ax.set_axis_off()
-    figure = np.ravel(axes)[0].figure
-    figure.supylabel(STATISTICS[statistic] + ", mean and SD over seeds", fontsize=7.5)
-    handles, names = np.ravel(axes)[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
-    figure.suptitle(_with_kind(f"{STATISTICS[statistic]} under corruptions, test split (n = {n:,})", kind), fontsize=8)
+def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str = "") -> Axes:
+    """A statistic at the worst severity of each corruption, worst last; dotted: the films as they are.
 
-
-def pointing_game(table: pd.DataFrame, axes, kind: str = "") -> None:
-    """How often each map's highest place lies in the lesion, and its share inside; table: saliency.pointing_game."""
-    _some(table, "pointing_game", "explain.pointing_game")
-    panels = (("hits", "lower", "upper", "share of films whose map peaks in the lesion"),
-              ("inside", "inside_lower", "inside_upper", "share of the map in the lesion"))  # fmt: skip
-    for ax, (name, lower, upper, label) in zip(axes, panels, strict=True):
-        for y, (_, row) in enumerate(table.iterrows()):
-            colour, marker = (BLUE, "o") if row.method.startswith("own") else (ORANGE, "s")
-            colour, marker = (colour, marker) if "CNN" in row.method else (GREY, "D")
-            ax.plot((row[lower], row[upper]), (y, y), color=colour, linewidth=1.5)
-            _mark(ax, row[name], y, colour, marker)
-            text = f"{row[name]:.2f} ({row[lower]:.2f}-{row[upper]:.2f})"
-            ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
-        ax.axvline(
-            table.lesion.iloc[0], color=BLACK, linestyle=":", linewidth=0.8, label="the lesion's share of the film"
-        )
-        ax.set_yticks(range(len(table)), table.method if name == "hits" else [""] * len(table))
-        ax.set_ylim(len(table) - 0.5, -0.5)
-        ax.set_xlim(-0.02, 1.02 if name == "hits" else 1.1 * table.inside_upper.max())
-        ax.grid(axis="x")
-        ax.set_xlabel(label)
-    axes[0].set_ylabel("map")
-    axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    n = f"n = {table.images.iloc[0]:,}, mean over {_n(int(table.seeds.max()), 'seed')}"
-    axes[0].figure.suptitle(_with_kind(f"Pointing game, test split, PNEUMONIA ({n})", kind), fontsize=8)
-
-
-def sanity_check(table: pd.DataFrame, axes, kind: str = "") -> None:
-    """Likeness of maps to the untouched network's while weights are shuffled from the top, a panel per network.
-
-    table: saliency.sanity_check's, with columns network, map and images before.
+    table: corruption ("none": as they are), severity, amount, unit, network, statistic, value, sd.
     """
-    _some(table, "sanity_check", "explain.sanity_check")
-    looks = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"))
-    for ax, (network, part) in zip(np.ravel(axes), table.groupby("network", sort=False), strict=True):
-        for (colour, dash, marker), (name, rows) in zip(looks, part.groupby("map", sort=False), strict=False):
-            share = 100 * rows.layers / rows.layers.max()
-            ax.plot(share, rows.likeness, dash, color=colour, marker=marker, markersize=4, label=name)
-        ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
-        ax.grid(axis="y")
-        ax.set(xlabel="layers with shuffled weights, from the top (%)", ylim=(-1.05, 1.05))
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
-        ax.set_title(_with_kind(f"{NETWORKS[network][3]}, test split (n = {part.images.iloc[0]:,})", kind))
-    np.ravel(axes)[0].set_ylabel("likeness (Spearman)\nto the first map")
-
-
-def removal(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = "") -> None:
-    """Mean probability while places are taken away, and put back, by each map's order; tables: saliency.removal."""
-    _some(curves, "removal", "explain.removal")
-    looks = ((BLUE, "-", "o"), (SKY, "-", "s"), (GREEN, "-.", "D"), (BLACK, ":", "x"), (GREY, "--", "^"))
-    for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
-        for (colour, dash, marker), (method, rows) in zip(looks, part.groupby("method", sort=False), strict=False):
-            area = areas[(areas.test == test) & (areas.method == method)].iloc[0]
-            text = f"{method}: {area.area:.2f} ({area.lower:.2f}-{area.upper:.2f})"
-            ax.plot(100 * rows.share, rows.probability, dash, color=colour, marker=marker, markersize=3.5,
-                    linewidth=0.9, label=text)  # fmt: skip
-        what = "taken away" if test == "deletion" else "put back"
-        ax.set(xlabel=f"places {what}, the map's highest first (%)", ylim=(0, 1))
-        ax.grid()
-        ax.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.2),
-            title="area under the curve (95 % interval)",
-            title_fontsize=7,
-        )
-        n = areas.images.iloc[0]
-        ax.set_title(_with_kind(f"{test.capitalize()}, test split, PNEUMONIA (n = {n:,})", kind))
-    axes[0].set_ylabel("mean probability of pneumonia")
-
-
-def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """The share of one map in the lung fields and at the border by group, and the share of the film that these take."""
-    _some(table, "lung_share", "explain.lung_share")
-    what = _one(table["map"], "lung_share", "map")
-    groups = list(dict.fromkeys(table.group))
-    looks = {"lungs": (BLUE, "o", -0.15), "border": (VERMILLION, "s", 0.15)}
-    for region, (colour, marker, offset) in looks.items():
-        rows = table[table.region == region].set_index("group").loc[groups]
-        y = np.arange(len(groups)) + offset
-        ax.hlines(y, rows.lower, rows.upper, color=colour, linewidth=1.5)
-        ax.plot(rows.share, y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5,
-                linestyle="none", label=f"map, {region}")  # fmt: skip
-        ax.plot(rows.area, y, "|", color=colour, markersize=8, markeredgewidth=1.5, label=f"film, {region}")
-    of = table[table.region == "lungs"].set_index("group")
-    ax.set_yticks(range(len(groups)), [f"{group} (n = {of.images[group]:,})" for group in groups])
-    ax.set_ylim(len(groups) - 0.5, -0.5)
-    ax.set_xlim(0, None)
-    ax.grid(axis="x")
-    ax.set(xlabel="share\n(95 % interval over patients)", ylabel="films")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.24), ncols=2)
-    ax.set_title(_with_kind(f"{what[0].upper()}{what[1:]}, test split", kind))
+    part = table[table.statistic == statistic]
+    last = part[(part.corruption != "none") & (part.severity == part.groupby("corruption").severity.transform("max"))]
+    _some(last, "robustness", f"rows of {statistic}")
+    main = "xray_cnn" if (last.network == "xray_cnn").any() else last.network.iloc[0]
+    first = last[last.network == main].sort_values("value", ascending=False, kind="stable")
+    order = first.corruption.tolist()
+    for network, rows in last.groupby("network", sort=False):
+        colour, _, marker, name = _look(network)
+        y = np.array([order.index(one) for one in rows.corruption]) + (0 if network == main else 0.25)
+        ax.hlines(y, rows.value - rows.sd.fillna(0), rows.value + rows.sd.fillna(0), color=colour)
+        ax.plot(rows.value, y, marker, color=colour, label=name, **MARK)
+        clean = part[(part.corruption == "none") & (part.network == network)].value
+        ax.axvline(clean.iloc[0], color=colour, linestyle=":", linewidth=0.9)
+    _rows(ax, [f"{row.corruption} {row.amount:g} {row.unit}" for row in first.itertuples()])
+    ax.set(xlabel=f"{STATISTICS.get(statistic, statistic)}, mean ± SD (dotted: as is)")
+    _legend_below(ax, 2)
+    title = STATISTICS.get(statistic, statistic.capitalize())
+    ax.set_title(_with_kind(f"{title} under the strongest corruptions,\ntest split (n = {n:,})", kind))
     return ax
 
 
-def explainer(journeys: Mapping, image: np.ndarray, title: str, kind: str = "", channels: int = 9) -> Figure:
-    """One radiograph through each network: film, maps after each stage, first filters, features, logit, probability.
-
-    journeys: network -> saliency.Journey; of each stage the channels that vary most are shown, light for much.
-    """
-    style()
-    fig = plt.figure(figsize=(DOUBLE, 3.0 * len(journeys)))
-    columns = 1 + max(len(one.maps) for one in journeys.values())
-    blocks = fig.subfigures(len(journeys), 1) if len(journeys) > 1 else [fig]
-    for block, (network, one) in zip(np.ravel(blocks), journeys.items(), strict=True):
-        _explain_one(block, NETWORKS[network], one, image, title, columns, channels)
-    fig.suptitle(_with_kind("One radiograph through both networks", kind), fontsize=8)
-    return fig
+# --- maps (notebook 06) ---
 
 
-def _explain_one(block, looks, journey, image, title, columns, channels) -> None:
-    grid = block.add_gridspec(2, columns, height_ratios=(1.35, 1))
-    block.suptitle(looks[3], fontsize=8, color=looks[0], weight="bold")
-    _tile(block.add_subplot(grid[0, 0]), image, title, "gray")
-    for column, (name, maps) in enumerate(journey.maps, 1):
-        strongest = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:channels]
-        shown = np.moveaxis(maps[..., strongest], -1, 0)
-        shown = shown / np.maximum(np.abs(shown).max(axis=(1, 2), keepdims=True), 1e-9)
-        _tile(block.add_subplot(grid[0, column]), _mosaic(shown), name, "cividis")
-    filters = np.moveaxis(journey.filters, -1, 0)
-    bound = np.abs(filters).max()
-    _tile(block.add_subplot(grid[1, 0]), _mosaic(filters), f"{len(filters)} first filters", "RdBu_r", bound)
-    _contributions(block.add_subplot(grid[1, 1 : columns - 1]), journey)
-    ax = block.add_subplot(grid[1, columns - 1])
-    ax.set_axis_off()
-    text = f"logit {journey.logit:+.2f}\n\nprobability of\npneumonia\n{journey.probability:.3f}"
-    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, transform=ax.transAxes)
-
-
-def _contributions(ax: Axes, journey) -> None:
-    """Each feature times its weight, ordered: with the bias they add up to the logit."""
-    parts = np.sort(journey.features * journey.weights)[::-1]
-    ax.bar(range(len(parts)), parts, 1.0, color=np.where(parts > 0, VERMILLION, SKY))
-    ax.axhline(0, color=BLACK, linewidth=0.6)
-    ax.set(xlabel=f"{len(parts)} pooled features, ordered", ylabel="feature x weight", xlim=(-0.5, len(parts) - 0.5))
-    ax.set_title(f"for {parts[parts > 0].sum():+.2f}, against {parts[parts < 0].sum():+.2f}", fontsize=7)
-
-
-def _mosaic(tiles: np.ndarray) -> np.ndarray:
-    """Tiles (n, h, w) in a square arrangement with gaps: one float image."""
-    n, h, w = tiles.shape
-    side = int(np.ceil(np.sqrt(n)))
-    space = max(1, h // 12)
-    whole = np.full((side * (h + space) - space, side * (w + space) - space), np.nan)
-    for k, tile in enumerate(tiles):
-        row, column = k // side * (h + space), k % side * (w + space)
-        whole[row : row + h, column : column + w] = tile
-    return whole
-
-
-def _tile(ax: Axes, image: np.ndarray, title: str, colours: str, bound: float | None = None) -> None:
-    limits = {} if bound is None else {"vmin": -bound, "vmax": bound}
-    ax.imshow(image, cmap=colours, interpolation="nearest", **limits)
-    ax.set_title(title, fontsize=6.5)
-    ax.set_axis_off()
-
-
-def maps_over(
-    images: np.ndarray, maps: np.ndarray, titles: Sequence[str], axes, what: str, kind: str = "", masks=None
-) -> None:
+def maps_over(images, maps, titles: Sequence[str], axes, what: str, kind: str = "", masks=None):
     """Radiographs with their maps laid over, and lesions outlined where masks (bool, n, size, size) are known."""
     radiographs(images, titles, axes, what, kind)
     for i, (ax, one) in enumerate(zip(np.ravel(axes), maps, strict=False)):
         ax.imshow(one / max(one.max(), 1e-9), cmap="magma", alpha=0.45, vmin=0, vmax=1)
         if masks is not None:
             ax.contour(masks[i], levels=[0.5], colors=SKY, linewidths=0.8)
-
-
-def published_comparison(table: pd.DataFrame, ax: Axes, index: pd.DataFrame, kind: str = "") -> Axes:
-    """The published figures beside the replayed ones, a marker per seed.
-
-    table: columns quantity, source ("published" or "replayed"), value (shares, 0 to 1); quantities in the order wanted.
-    index: adds n.
-    """
-    _some(table, "published_comparison", "columns quantity, source and value")
-    quantities = list(dict.fromkeys(table.quantity))
-    for source, colour, marker, size in (("published", BLACK, "|", 12), ("replayed", ORANGE, "s", 4.5)):
-        part = table[table.source == source]
-        ax.plot(part.value, [quantities.index(q) for q in part.quantity], marker, color=colour, markersize=size,
-                markeredgewidth=2 if marker == "|" else 0.5, markeredgecolor="black", label=source)  # fmt: skip
-    ax.set_yticks(range(len(quantities)), quantities)
-    ax.set_ylim(len(quantities) - 0.5, -0.5)
-    ax.grid()
-    ax.set_xlabel("share of images")
-    ax.set_ylabel("quantity")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    folders = [f"{name} folder (n = {(index.folder == name).sum():,})" for name in ("train", "val")]
-    ax.set_title(_with_kind(f"As published and as replayed, {' and '.join(folders)}", kind))
-    return ax
-
-
-def story(table: pd.DataFrame, axes, kind: str = "") -> np.ndarray:
-    """What was claimed, what it is worth on unseen children, and what others reach; table: tables.story.
-
-    A row per line of the table, AUROC on axes[0] and accuracy on axes[1]. Filled: on this study's test split; hollow:
-    on other images (the train folder, or the official test folder), which no interval makes comparable.
-    """
-    _some(table, "story", "evaluate.story")
-    rows = table.drop_duplicates(["group", "row"]).reset_index(drop=True)
-    for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
-        for value in table[table.statistic == statistic].itertuples():
-            y = int(np.flatnonzero((rows.group == value.group) & (rows.row == value.row))[0])
-            colour, marker = GROUPS[value.group]
-            ax.plot((value.lower, value.upper), (y, y), color=colour, linewidth=1.5)
-            ax.plot(value.mean, y, marker, color=colour, markersize=4.5, markeredgewidth=0.8,
-                    mfc=colour if value.measured_on == "test" else "white")  # fmt: skip
-        for y in np.flatnonzero(rows.group.ne(rows.group.shift()))[1:]:
-            ax.axhline(y - 0.5, color=GREY, linewidth=0.5)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_xlim(None, 1.01)
-        ax.grid(axis="x")
-        ax.set_xlabel(STATISTICS[statistic])
-        ax.set_yticks(range(len(rows)), rows.row if ax is axes[0] else [])
-    n = rows[rows.measured_on == "test"].iloc[0]
-    title = (
-        f"Filled: test split (n = {n.images:,}, {_n(int(n.patients), 'patient')}), 95 % intervals. Hollow: other images"
-    )
-    axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
     return axes
 
 
-# --- the val folder (notebook 04) ---
+def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """Correlation of maps with the trained network's while weights are randomised from the top layer on.
 
-
-def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapping, axes, kind: str = ""):
-    """Every image of the table with its true class, and each network's probability and decision beneath.
-
-    table: predictions, one seed per network; images: path -> uint8 (h, w); as many axes as images, or more.
+    table: saliency.sanity_check's, with columns network, map and n_films added.
     """
-    _some(table, "val_grid", "predictions of the val folder")
-    axes = np.atleast_1d(axes)
-    rows = table.drop_duplicates("path").sort_values(["label", "path"])
-    what = f"Val split (n = {len(rows)}), one seed of each CNN; ✗: wrong"
-    radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, what, kind)
-    axes.flat[0].figure.get_layout_engine().set(hspace=0.2, rect=(0, 0.03, 1, 0.97))  # room for the lines below
-    for ax, row in zip(axes.flat, rows.itertuples(), strict=False):
-        ax.set_title(CLASSES[row.label][0], fontsize=7, pad=2)
-        for line, (network, seeds) in enumerate(_networks(table[table.path == row.path], "val_grid")):
-            (seed, part), *others = seeds
-            if others:
-                raise ValueError(f"val_grid: {len(seeds)} seeds of {network}; wanted one. Choose one, or the ensemble.")
-            probability = part.probability.iloc[0]
-            decision = int(probability >= points[network, seed].threshold)
-            wrong = decision != row.label
-            name = NETWORKS[network][3].removesuffix(" CNN")  # else it is wider than its film
-            text = f"{name} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
-            style = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": BLACK}
-            below = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 6.2}
-            label = ax.text(0.5, -0.03 - 0.095 * line, text, **below, **style)
-            label.set_in_layout(False)  # wider than its image, it would squeeze all of them
+    _some(table, "sanity_check", "saliency.sanity_check")
+    groups = table.groupby(["network", "map"], sort=False)
+    for (colour, dash, marker), ((network, name), part) in zip(OTHERS, groups, strict=False):
+        share = 100 * part.layers / part.layers.max()
+        ax.plot(share, part.correlation, dash + marker, color=colour, label=f"{_look(network)[3]}, {name}", **MARK)
+    ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
+    ax.set(
+        xlabel="layers with randomised weights, from the top (%)", ylabel="Spearman correlation\nwith the trained map"
+    )
+    ax.set_ylim(min(-0.1, table.correlation.min() - 0.05), 1.05)
+    ax.grid(axis="y")
+    _legend_below(ax, 1)
+    ax.set_title(_with_kind(f"Randomised weights, test split (n = {table.n_films.iloc[0]:,})", kind))
+    return ax
+
+
+def deletion_insertion(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = ""):
+    """Mean probability as places are deleted, or inserted, in each map's order. Tables: saliency.deletion_insertion."""
+    _some(curves, "deletion_insertion", "saliency.deletion_insertion")
+    for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
+        for (colour, dash, marker), (name, rows) in zip(OTHERS, part.groupby("method", sort=False), strict=False):
+            area = areas[(areas.test == test) & (areas.method == name)].iloc[0]
+            text = f"{name}: {area.area:.2f} ({area.lower:.2f}-{area.upper:.2f})"
+            ax.plot(100 * rows.share, rows.probability, dash + marker, color=colour, label=text, **MARK)
+        done = "deleted (grey)" if test == "deletion" else "inserted (into a blurred film)"
+        ax.set(xlabel=f"places {done}, highest first (%)", ylim=(0, 1), ylabel="")
+        ax.grid()
+        _legend_below(ax, 1, title="area under the curve (95 % interval)")
+        ax.set_title(_with_kind(f"{test.capitalize()}, test, PNEUMONIA (n = {areas.n_films.iloc[0]:,})", kind))
+    axes[0].set_ylabel("mean probability of pneumonia")
     return axes
 
 
 # --- shared ---
 
 
-def _networks(table: pd.DataFrame, function: str) -> list[tuple[str, list[tuple[int, pd.DataFrame]]]]:
-    """(network, [(seed, its predictions), ...]) in the order of NETWORKS, which is that of every legend."""
+def _networks(table: pd.DataFrame, function: str) -> list[tuple[str, list[tuple]]]:
+    """(network, [(seed, its predictions), ...]), in the order of NETWORKS, then others."""
     _some(table, function, "predictions of one split")
-    _one(table.split, function, "split")
-    return [
-        (network, [(int(seed), part) for seed, part in table[table.network == network].groupby("seed")])
-        for network in NETWORKS
-        if (table.network == network).any()
-    ]
+    if len(set(table.split)) > 1 and function != "confusion":
+        raise ValueError(f"plots.{function}: splits {', '.join(table.split.unique())}; wanted one.")
+    names = sorted(table.network.unique(), key=lambda name: [*NETWORKS, name].index(name))
+    return [(name, list(table[table.network == name].groupby("seed"))) for name in names]
 
 
-def _mark(ax: Axes, x: float, y: float, colour: str, marker: str) -> None:
-    ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="black", markeredgewidth=0.5, zorder=3,
-            clip_on=False)  # fmt: skip
+def _look(name: str) -> Look:
+    return LOOKS.get(name, (PURPLE, "-", "v", name))
+
+
+def _looks(column: pd.Series) -> dict[str, Look]:
+    """A look for each value: its own in LOOKS, else the next of OTHERS."""
+    values = list(dict.fromkeys(column))
+    return {v: LOOKS.get(v, (*OTHERS[i % len(OTHERS)], str(v))) for i, v in enumerate(values)}
+
+
+def _rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names at the left, the first on top, and a grid to read values by."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="x")
+
+
+def _legend_below(ax: Axes, columns: int, **options) -> None:
+    height = 0.7 * ax.figure.get_figheight() / ax.get_gridspec().nrows  # inches, about
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42 / height), ncols=columns, columnspacing=1, **options)
 
 
 def _some(table: pd.DataFrame, function: str, wanted: str) -> None:
@@ -861,34 +716,18 @@ def _some(table: pd.DataFrame, function: str, wanted: str) -> None:
         raise UserError(f"plots.{function}: the table has no rows; wanted {wanted}. Is a split or a class empty?")
 
 
-def _one(column: pd.Series, function: str, what: str) -> str:
-    values = column.unique().tolist()
-    if len(values) != 1:
-        raise ValueError(f"plots.{function}: {what}s {', '.join(map(str, values))}; wanted one.")
-    return values[0]
-
-
 def _n(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+    return f"{count:,} {what if count == 1 else {'child': 'children'}.get(what, what + 's')}"
 
 
 def _title(ax: Axes, what: str, table: pd.DataFrame | None, kind: str) -> Axes:
-    """What it shows, of which split, of how many images and patients."""
-    if table is None:
-        ax.set_title(_with_kind(what, kind))
-        return ax
-    images = table.drop_duplicates("path")
-    splits = [split for split in SPLITS if (images.split == split).any()]
-    of = "all splits" if len(splits) == len(SPLITS) else f"{' and '.join(splits)} split{'s' * (len(splits) > 1)}"
-    return _set_title(ax, f"{what}, {of}", len(images), images.patient.nunique(), kind)
-
-
-def _set_title(ax: Axes, what: str, n_images: int, n_patients: int, kind: str) -> Axes:
-    text, n = what, f"(n = {n_images:,}, {_n(n_patients, 'patient')})"
-    alone = ax.get_gridspec().ncols == 1  # titles of panels side by side break alike
-    fits = len(text) + len(n) < ax.figure.get_figwidth() / 0.075  # inches; a character takes about 0.062
-    text += (" " if alone and fits else "\n") + n
-    ax.set_title(_with_kind(text, kind))
+    """What it shows, of which split, of how many films and children."""
+    if table is not None:
+        films = table.drop_duplicates("path")
+        found = list(dict.fromkeys([*(s for s in SPLITS if (films.split == s).any()), *films.split.unique()]))
+        of = "all splits" if len(found) == len(SPLITS) else f"{' and '.join(found)} split{'s' * (len(found) > 1)}"
+        what = f"{what}, {of}\n(n = {len(films):,}, {_n(films.patient.nunique(), 'child')})"
+    ax.set_title(_with_kind(what, kind))
     return ax
 
 

@@ -88,7 +88,7 @@ def test_the_archives_rubbish_is_passed_over(folder):
     shutil.copy(root / "train/NORMAL/IM-0000-0001.jpeg", root / "test" / ".ipynb_checkpoints")
     index, skipped = build_index(config)
     assert len(index) == 84
-    assert skipped.values.tolist() == [["train/NORMAL/notes.txt", "no image by its name"]]
+    assert skipped.to_numpy().tolist() == [["train/NORMAL/notes.txt", "no image by its name"]]
     assert find_root(root) == root
 
 
@@ -102,7 +102,7 @@ def test_links_to_folders_and_other_suffixes_are_read_and_the_rest_is_listed(fol
     shutil.copy(root / "train/NORMAL/IM-0000-0001.jpeg", root / "val" / "stray.jpeg")
     index, skipped = build_index(config)
     assert len(index) == 86 and "train/NORMAL/more/x0.jfif" in set(index.path)
-    assert dict(skipped.values) == {
+    assert dict(skipped.to_numpy()) == {
         "train/NORMAL/more/x2.dcm": "no image by its name",
         "val/stray.jpeg": "not in a folder NORMAL or PNEUMONIA",
     }

@@ -11,7 +11,8 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestClassifier
+from scipy.special import logit
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -150,9 +151,9 @@ def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     ):
         probabilities[name] = learner.fit(values[train], index.label[train]).predict_proba(values)[:, 1]
     rows = index[["path", "folder", "split", "label", "subtype", "patient"]]
-    parts = [rows.assign(network=name, seed=0, probability=p) for name, p in probabilities.items()]
-    table = pd.concat(parts, ignore_index=True)
-    return table[["network", "seed", *rows.columns, "probability"]]
+    logits = {name: logit(np.clip(p, 1e-7, 1 - 1e-7)) for name, p in probabilities.items()}  # finite at 0 and 1
+    table = pd.concat([rows.assign(network=n, seed=0, logit=x) for n, x in logits.items()], ignore_index=True)
+    return table[["network", "seed", *rows.columns, "logit"]]
 
 
 def _properties(index: pd.DataFrame, images: np.ndarray) -> dict[str, tuple[np.ndarray, Callable, Sequence]]:
@@ -215,6 +216,24 @@ def _border(images: np.ndarray) -> np.ndarray:
 
 def _parts(images: np.ndarray, at_once: int = 2048):
     return (images[i : i + at_once] for i in range(0, len(images), at_once))
+
+
+def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
+    """How well the position and size of the lungs alone tell the class: columns property, films, train, test (AUROCs).
+
+    properties: name -> boxes, float (len(index), 4): left, top, right, bottom, NaN where unknown. train: gradient
+    boosting on patients held out in turn from the train split; test: learned from all of train.
+    """
+    rows = []
+    for name, boxes in properties.items():
+        known = np.isfinite(boxes).all(axis=1)
+        train, test = (np.flatnonzero(known & (index.split == split)) for split in ("train", "test"))
+        label, learner = index.label.to_numpy(), HistGradientBoostingClassifier(max_iter=100, random_state=0)
+        held_out = _out_of_fold(learner, boxes[train], label[train], index.patient.to_numpy()[train])
+        on_test = learner.fit(boxes[train], label[train]).predict_proba(boxes[test])[:, 1]
+        aurocs = {"train": roc_auc_score(label[train], held_out), "test": roc_auc_score(label[test], on_test)}
+        rows.append({"property": name, "films": len(train) + len(test)} | aurocs)
+    return pd.DataFrame(rows)
 
 
 # --- the shift from train to test ---

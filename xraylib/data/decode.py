@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +17,25 @@ MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of
 LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 
 
-def walk(folder: Path | str, strict: bool = False) -> list[str]:
+def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> list[str]:
     """All files inside, sorted. Links to folders are followed, each folder is read once, hidden names are left out.
 
     A folder with an image's name counts as a file, as does (unless strict, which raises OSError) an unreadable folder.
+    No link leads into the folders of `apart`.
     """
     files: list[str] = []
-    seen: set[tuple[int, int]] = set()
+    seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
     todo, links = [str(folder)], []  # real folders first, so that their files have their real names
     while todo or links:
         here = todo.pop() if todo else links.pop(0)
         try:
-            status = os.stat(here)
-            inside = [] if (status.st_dev, status.st_ino) in seen else list(os.scandir(here))
+            inside = [] if _identity(here) in seen else list(os.scandir(here))
         except OSError:
             if strict:
                 raise
             files.append(here)
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(_identity(here))
         for entry in inside:
             if entry.name.startswith("."):
                 continue
@@ -43,6 +44,11 @@ def walk(folder: Path | str, strict: bool = False) -> list[str]:
             else:
                 files.append(entry.path)
     return sorted(files)
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def check_regular(path: Path) -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.data.decode import decode
-from xraylib.data.index import WORKERS, find_root
-from xraylib.data.parallel import in_order
+from xraylib.data.index import CHUNK, WORKERS, find_root
 from xraylib.files import UserError, whole, write_table
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
-    """The decoded images, uint8 (len(index), image_size, image_size), memory-mapped, in the index's order.
+    """The decoded images, uint8 (len(index), film_size, film_size), memory-mapped, in the index's order.
 
     Kept in config.build/images.npy with images.csv, which says what row holds which file (by hash); only files that are
     new or changed are decoded again. Shows progress and says how many images a second were decoded.
     """
     array, rows = config.build / "images.npy", config.build / "images.csv"
-    kept = _kept(array, rows, config.image_size)
+    kept = _kept(array, rows, config.film_size)
     if kept == list(index.sha256):
         return np.load(array, mmap_mode="r")
     at_hand = {digest: row for row, digest in enumerate(kept)}
@@ -31,13 +32,13 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
     rows.unlink(missing_ok=True)  # from here until both files are whole, neither is believed
     started = time.monotonic()
     with whole(array) as temporary:
-        new = _blank(temporary, (len(index), config.image_size, config.image_size))
+        new = _blank(temporary, (len(index), config.film_size, config.film_size))
         for i, digest in enumerate(index.sha256):
             if digest in at_hand:
                 new[i] = old[at_hand[digest]]
-        _decode_into(new, todo, find_root(config.data), index, config.image_size)
+        _decode_into(new, todo, find_root(config.data), index, config.film_size)
         new.flush()
-    write_table(index[["sha256"]].assign(size=config.image_size), rows)
+    write_table(index[["sha256"]].assign(size=config.film_size), rows)
     seconds = time.monotonic() - started
     print(f"decoded {len(todo):,} images, {len(todo) / seconds:.0f} a second; {len(index) - len(todo):,} were at hand")
     return np.load(array, mmap_mode="r")
@@ -66,8 +67,11 @@ def _decode_into(array: np.ndarray, rows: list[int], root: Path, index: pd.DataF
                 "Put it back, or run that notebook again: make reproduce"
             ) from error
 
-    for _ in in_order(fill, rows, WORKERS, "decoding images"):
-        pass
+    bar = tqdm(total=len(rows), desc="decoding images", unit="film", delay=5, mininterval=2)
+    with bar, ThreadPoolExecutor(WORKERS) as pool:
+        for i in range(0, len(rows), CHUNK):
+            for _ in pool.map(fill, rows[i : i + CHUNK]):
+                bar.update()
 
 
 def _kept(array: Path, rows: Path, size: int) -> list[str]:

@@ -87,10 +87,11 @@ def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
     Raises UserError where a folder is missing or holds no image.
     """
     files = []
+    apart = [root, *(root / folder / name for folder in FOLDERS for name in ("", *CLASSES))]  # a link keeps no label
     for folder in folders:
         for name in CLASSES:
             directory = _directory(root, folder, name)
-            inside = [Path(file) for file in walk(directory, strict=True) if _is_named_image(file)]
+            inside = [Path(file) for file in walk(directory, strict=True, apart=apart) if _is_named_image(file)]
             if not inside:
                 wanted = ", ".join(sorted(SUFFIXES))
                 raise UserError(f"{directory}: no images. Wanted at least one file ending in {wanted}. {REMEDY}")
@@ -105,16 +106,13 @@ def _is_named_image(file: str | Path) -> bool:
 def _left_out(root: Path, listed: Sequence[Path]) -> pd.DataFrame:
     """The files of train, val and test that are not listed (path, reason), but for hidden ones."""
     known = {str(file) for file in listed}
-    files = [Path(file) for folder in FOLDERS for file in walk(root / folder, strict=True) if file not in known]
-    known_folders = {os.path.realpath(file) for file in known}  # a folder that two links name is read once
-    rows = [
-        {
-            "path": _printable(file.relative_to(root)),
-            "reason": f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name",
-        }
-        for file in files
-        if os.path.realpath(file) not in known_folders
-    ]
+    rows = []
+    for folder in FOLDERS:
+        apart = [root, *(root / other for other in FOLDERS)]
+        for file in walk(root / folder, strict=True, apart=apart):
+            if file not in known:
+                reason = f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name"
+                rows.append({"path": _printable(Path(file).relative_to(root)), "reason": reason})
     return pd.DataFrame(rows, columns=["path", "reason"])
 
 

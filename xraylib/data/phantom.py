@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
 
-from xraylib.files import UNFINISHED, UserError, mendable
+from xraylib.files import UNFINISHED, UserError, alone, mendable
 
 GRID = 224  # pixels a side of the computed shadow
 FIELD = 22.0  # cm a side: the thorax of a child of about three years, with shoulders and upper abdomen
@@ -444,7 +444,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        draw(arguments.folder, arguments.seed, arguments.images)
+        with alone() as waited:
+            drawn, this = arguments.folder / MARKER, Path(__file__)
+            if waited and drawn.exists() and drawn.stat().st_mtime >= this.stat().st_mtime:
+                return 0
+            draw(arguments.folder, arguments.seed, arguments.images)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,14 +1,13 @@
-"""Predictions -> operating point, metrics with intervals over patients, calibration, net benefit, comparisons.
+"""Predictions -> operating points, statistics with intervals over patients, calibration, net benefit, comparisons.
 
-A prediction is PNEUMONIA where probability >= threshold. Every choice (threshold, recalibration) is made on tune.
-Intervals are percentiles over resamples of patients, because images of one patient resemble each other: they say how
-much the numbers would move with other patients. How much they move with another training is the SD over seeds.
+A film is called PNEUMONIA where probability >= threshold. Thresholds are chosen on tune. Intervals are percentiles over
+resamples of patients, because films of one patient resemble each other; the SD over seeds is the spread of trainings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,64 @@ from scipy import stats
 from scipy.special import expit
 
 from xraylib.config import Config
-from xraylib.data.corruptions import SPOILT
 from xraylib.data.index import CLASSES
 from xraylib.files import UserError
 
-OWN, PUBLISHED = "xray_cnn", "published"
-ENSEMBLE = "xray_cnn_ensemble"  # mean probability over the seeds
+OWN, PUBLISHED, UNSCALED = "xray_cnn", "published", "published_unscaled"
+ENSEMBLE = "xray_cnn_ensemble"  # mean logit over the seeds
 NO_SEED = -1  # the ensemble's seed in a predictions table
-PREVALENCES = (0.05, 0.20, 0.62)  # a screening, an emergency room, this test split
+PREVALENCES = (0.05, 0.20, 0.62)  # a screening, an emergency room, the official test folder
 BINS = 10  # of the reliability diagram and of the expected calibration error
 LEVEL = 0.95
-HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")  # what every summary shows
-COLUMNS = ("network", "seed", "path", "folder", "split", "label", "subtype", "patient", "probability")
+HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
+COLUMNS = ("network", "seed", "path", "folder", "split", "label", "subtype", "patient", "logit")
+TIDY = ("network", "split", "seed", "statistic", "value", "sd", "lower", "upper", "n_films", "n_children")
 
-Statistic = Callable[[np.ndarray], dict]  # float64 weights (resamples, images) -> {key: float64 (resamples,)}
+Statistic = Callable[[np.ndarray], dict]  # float64 weights (resamples, films) -> {key: float64 (resamples,)}
+
+
+# --- the predictions table ---
+
+
+def check(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions table with a column more, probability (float64).
+
+    Raises UserError where a column is missing, a logit is not finite, or a network, seed and path come twice.
+    """
+    remedy = "Remove the file and run `make reproduce` again."
+    missing = [column for column in COLUMNS if column not in predictions]
+    if missing:
+        raise UserError(f"predictions: no column {', '.join(missing)}; wanted {', '.join(COLUMNS)}. {remedy}")
+    bad = predictions[~np.isfinite(predictions.logit.to_numpy(np.float64))]
+    twice = predictions[predictions.duplicated(["network", "seed", "path"])]
+    for rows, problem in ((bad, "has no finite logit"), (twice, "comes twice; wanted one row")):
+        if len(rows):
+            first = rows.iloc[0]
+            place = f"{first.network}, seed {first.seed}, {first.path}"
+            raise UserError(f"predictions: {place} {problem} ({len(rows)} such rows). {remedy}")
+    return predictions.assign(probability=expit(predictions.logit.to_numpy(np.float64)))
+
+
+def ensemble(predictions: pd.DataFrame, network: str = OWN) -> pd.DataFrame:
+    """Predictions of "<network>_ensemble", seed -1: the mean over seeds of each film's logit, sorted by path."""
+    rows = predictions[predictions.network == network]
+    films = rows.drop_duplicates("path").sort_values("path", ignore_index=True)
+    mean = rows.groupby("path").logit.mean()[films.path].to_numpy()
+    return films.assign(network=f"{network}_ensemble", seed=NO_SEED, logit=mean, probability=expit(mean))
+
+
+def with_ensemble(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions and those of the ensemble of the study's network."""
+    return pd.concat([predictions, ensemble(predictions)], ignore_index=True)
+
+
+def per_child(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row per network, seed and patient: the mean logit over the patient's films; path is the patient's first."""
+    keys = ["network", "seed", "split", "patient"]
+    first = predictions.sort_values("path").drop_duplicates(keys).set_index(keys)
+    mean = predictions.groupby(keys).logit.mean()
+    children = first.assign(logit=mean, probability=expit(mean)).reset_index()
+    return children[list(predictions)].sort_values(["network", "seed", "path"], ignore_index=True)
 
 
 # --- the operating point ---
@@ -45,13 +88,13 @@ class OperatingPoint:
     chosen_on: str
 
 
-HALF = OperatingPoint(0.5, "fixed at 0.5", "nothing")
+FIXED = OperatingPoint(0.5, "fixed at 0.5", "nothing")  # of the published experiment
 
 
 def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
-    """The threshold with the highest balanced accuracy on `tune`, so that missing and alarming count alike.
+    """The threshold with the highest balanced accuracy on `tune`, so that misses and false alarms count alike.
 
-    It lies midway, in logits, between the two probabilities that it parts; of equal thresholds, the lowest. Balanced
+    It lies midway, in logits, between the two neighbouring probabilities; of equal thresholds, the lowest. Balanced
     accuracy does not depend on how common pneumonia is in tune. tune: predictions of one network and seed. Raises
     UserError if tune lacks a class.
     """
@@ -59,8 +102,8 @@ def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
     for wanted, name in enumerate(CLASSES):
         if not (label == wanted).any():
             raise UserError(
-                f"predictions: {len(tune)} tune images, none of them {name}; wanted at least one of each class to "
-                "choose a threshold. Use more images."
+                f"predictions: {len(tune)} tune films, none of them {name}; wanted at least one of each class to "
+                "choose a threshold. Use more films."
             )
     values = np.unique(probability)
     sensitivity = 1 - np.searchsorted(np.sort(probability[label == 1]), values) / np.sum(label == 1)
@@ -72,38 +115,17 @@ def choose_operating_point(tune: pd.DataFrame) -> OperatingPoint:
     return OperatingPoint(float(threshold), "highest balanced accuracy", "tune")
 
 
-def operating_points(predictions: pd.DataFrame) -> dict[tuple[str, int], OperatingPoint]:
-    """(network, seed) -> its operating point, chosen on that seed's own tune predictions.
-
-    Tune films that were spoilt on purpose ("<network>@<corruption>") count beside those as they are: a threshold that
-    is best on films of the training series alone fails where films are framed and exposed otherwise.
-    """
-    tune = predictions[predictions.split == "tune"]
-    return {
-        (str(network), int(seed)): replace(
-            choose_operating_point(table),
-            chosen_on="tune, also spoilt" if table.network.str.contains(SPOILT).any() else "tune",
-        )
-        for (network, seed), table in tune.groupby([_plain(tune.network), "seed"], sort=True)
-    }
+def operating_points(predictions: pd.DataFrame, fixed: tuple[str, ...] = (PUBLISHED, UNSCALED)) -> dict:
+    """(network, seed) -> its operating point: 0.5 for networks in `fixed`, else chosen on the seed's tune films."""
+    tune = predictions[predictions.split == "tune"].groupby(["network", "seed"], sort=True)
+    points = {(str(n), int(s)): choose_operating_point(rows) for (n, s), rows in tune if n not in fixed}
+    keys = predictions[predictions.network.isin(fixed)][["network", "seed"]].drop_duplicates()
+    return points | {(row.network, int(row.seed)): FIXED for row in keys.itertuples()}
 
 
-def _plain(network: pd.Series) -> pd.Series:
-    """The network's name without the corruption of the films that it was shown."""
-    return network.str.split(SPOILT, n=1).str[0]
-
-
-def ensemble(predictions: pd.DataFrame, network: str = OWN) -> pd.DataFrame:
-    """Predictions of "<network>_ensemble", seed -1: the mean over seeds of each image's probability, sorted by path.
-
-    Those of spoilt films follow, as "<network>_ensemble@<corruption>".
-    """
-    own = predictions[_plain(predictions.network) == network]
-    keys = ["network", "path"]
-    images = own.drop_duplicates(keys).sort_values(keys, ignore_index=True)
-    mean = own.groupby(keys).probability.mean()[pd.MultiIndex.from_frame(images[keys])].to_numpy()
-    names = f"{network}_ensemble" + images.network.str.removeprefix(network)
-    return images.assign(network=names, seed=NO_SEED, probability=mean)
+def of_network(points: Mapping, network: str) -> dict[int, OperatingPoint]:
+    """seed -> operating point, of one network."""
+    return {seed: point for (name, seed), point in points.items() if name == network}
 
 
 # --- statistics of one network and seed ---
@@ -144,18 +166,18 @@ def ranking(label, probability, bins: int = BINS) -> dict:
 
 
 def weighted_ranking(label, probability, weights: np.ndarray, bins: int = BINS) -> dict:
-    """`ranking` where image i counts weights[k, i] times: name -> float64 (k,)."""
+    """`ranking` where film i counts weights[k, i] times: name -> float64 (k,)."""
     label, probability = _checked(label, probability)
     return _ranking(label, probability, bins)(weights)
 
 
 def auroc(label, probability) -> Statistic:
-    """AUROC alone as a function of image weights, where nothing else of `statistics` is wanted."""
+    """AUROC alone as a function of film weights, where nothing else of `statistics` is wanted."""
     return lambda weights: {"auroc": np.asarray(weighted_ranking(label, probability, weights)["auroc"])}
 
 
 def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
-    """Every statistic of one network's predictions as a function of image weights.
+    """Every statistic of one network's predictions as a function of film weights.
 
     Weights of one give the ordinary value, counts of drawn patients a bootstrap resample. Keys: those of `rates` and
     `ranking`, and sensitivity_<subtype> for bacteria and virus, ppv_at_<prevalence> and npv_at_<prevalence>.
@@ -182,7 +204,7 @@ def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
 def _ranking(label: np.ndarray, probability: np.ndarray, bins: int) -> Statistic:
     order = np.argsort(probability, kind="stable")
     ordered = probability[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # tied images count as one step of the curves
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # tied films count as one step of the curves
     is_positive = label[order].astype(np.float64)
     squared = (probability - label) ** 2
     excess = np.zeros((len(label), bins))
@@ -222,8 +244,8 @@ def patient_bootstrap(
 ) -> dict[Any, tuple[float, float]]:
     """Key -> (lower, upper): percentile intervals of every statistic over resamples of patients (whole clusters).
 
-    table: a row per image, with a column patient; statistic: see `statistics`, its weights are (resamples, len(table)),
-    the number of times that an image's patient was drawn. Resamples where a statistic is undefined (no image of a
+    table: a row per film, with a column patient; statistic: see `statistics`, its weights are (resamples, len(table)),
+    the number of times that a film's patient was drawn. Resamples where a statistic is undefined (no film of a
     class, say) are left out of its interval; if more than half are, the interval is (NaN, NaN).
     """
     patient, patients = pd.factorize(table.patient)
@@ -247,25 +269,6 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(lower), float(upper)
 
 
-def delong(label, probability, level: float = LEVEL) -> dict:
-    """AUROC, its variance, lower and upper after DeLong (1988), by the midranks of Sun and Xu (2014).
-
-    It takes images for independent; the interval is normal, cut at 0 and 1. NaN with fewer than two images of a class.
-    """
-    label, probability = _checked(label, probability)
-    positive, negative = probability[label == 1], probability[label == 0]
-    m, n = len(positive), len(negative)
-    if min(m, n) < 2:
-        return dict.fromkeys(("auroc", "variance", "lower", "upper"), np.nan)
-    midranks = stats.rankdata(np.concatenate([positive, negative]))
-    above = (midranks[:m] - stats.rankdata(positive)) / n  # each positive: share of negatives below it
-    under = 1 - (midranks[m:] - stats.rankdata(negative)) / m
-    auroc, variance = float(above.mean()), float(above.var(ddof=1) / m + under.var(ddof=1) / n)
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(variance)
-    lower, upper = np.clip([auroc - half, auroc + half], 0, 1)
-    return {"auroc": auroc, "variance": variance, "lower": float(lower), "upper": float(upper)}
-
-
 # --- comparisons ---
 
 
@@ -278,20 +281,18 @@ def paired_bootstrap(
     seed: int,
     level: float = LEVEL,
 ) -> dict[str, dict]:
-    """Statistic -> {"difference", "lower", "upper"}: seed-mean of `first` minus that of `second` on the same images.
+    """Statistic -> {"difference", "lower", "upper"}: seed-mean of `first` minus that of `second` on the same films.
 
     first, second: predictions of one network on one split; points: seed -> operating point. Raises ValueError if the
-    two hold different images.
+    two hold different films.
     """
-    a, images = _seed_mean(first, first_points)
+    a, films = _seed_mean(first, first_points)
     b, others = _seed_mean(second, second_points)
-    if images.path.tolist() != others.path.tolist():
-        raise ValueError(
-            f"paired_bootstrap: {len(images)} images against {len(others)} others; wanted the same images."
-        )
+    if films.path.tolist() != others.path.tolist():
+        raise ValueError(f"paired_bootstrap: {len(films)} films against {len(others)}; wanted the same films.")
     statistic = _difference(a, b)
-    point = statistic(np.ones((1, len(images))))
-    interval = patient_bootstrap(images, statistic, resamples, seed, level)
+    point = statistic(np.ones((1, len(films))))
+    interval = patient_bootstrap(films, statistic, resamples, seed, level)
     return {
         name: {"difference": float(point[name][0]), "lower": interval[name][0], "upper": interval[name][1]}
         for name in point
@@ -299,10 +300,8 @@ def paired_bootstrap(
 
 
 def mcnemar(first_correct, second_correct) -> dict:
-    """Exact McNemar test on paired decisions: only_first, only_second (images that one alone has right), p_value."""
+    """Exact McNemar test on paired decisions: only_first, only_second (films that one alone has right), p_value."""
     first, second = np.asarray(first_correct, bool), np.asarray(second_correct, bool)
-    if first.shape != second.shape:
-        raise ValueError(f"mcnemar: {len(first)} against {len(second)} decisions; wanted the same images in both.")
     only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
     discordant = only_first + only_second
     p_value = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
@@ -310,7 +309,7 @@ def mcnemar(first_correct, second_correct) -> dict:
 
 
 def _seed_mean(table: pd.DataFrame, points: Mapping[int, OperatingPoint]) -> tuple[Statistic, pd.DataFrame]:
-    """The mean over seeds of each seed's statistics, as a function of image weights; and the images, sorted by path."""
+    """The mean over seeds of each seed's statistics, as a function of film weights; and the films, sorted by path."""
     tables = [part.sort_values("path", ignore_index=True) for _, part in table.groupby("seed", sort=True)]
     each = [statistics(part, points[int(part.seed.iloc[0])].threshold) for part in tables]
 
@@ -333,92 +332,24 @@ def _difference(first: Statistic, second: Statistic) -> Statistic:
 
 
 def reliability(label, probability, bins: int = BINS) -> pd.DataFrame:
-    """A row per equal-width bin (lower, upper]: lower, upper, n, mean_probability, observed (share of PNEUMONIA).
+    """One row per equal-width bin (lower, upper] that holds films: lower, upper, n, mean_probability, observed.
 
-    Empty bins have n = 0 and NaN. The expected calibration error is sum(n * |mean_probability - observed|) / sum(n).
+    observed: share of PNEUMONIA. The expected calibration error is sum(n * |mean_probability - observed|) / sum(n).
     """
     label, probability = _checked(label, probability)
-    where = _bin(probability, bins)
-    n = np.bincount(where, minlength=bins)
-    positives = np.bincount(where, label, bins)
-    edges = np.linspace(0, 1, bins + 1)
-    return pd.DataFrame(
-        {
-            "lower": edges[:-1],
-            "upper": edges[1:],
-            "n": n,
-            "mean_probability": _ratio(np.bincount(where, probability, bins), n),
-            "observed": _ratio(positives, n),
-        }
+    films = pd.DataFrame({"label": label, "probability": probability})
+    table = films.groupby(_bin(probability, bins)).agg(
+        n=("label", "size"), mean_probability=("probability", "mean"), observed=("label", "mean")
     )
-
-
-def wilson(successes, n, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's (1927) score interval of a share: lower, upper in [0, 1]; NaN where n is 0."""
-    successes, n = np.asarray(successes, np.float64), np.asarray(n, np.float64)
-    z = stats.norm.ppf((1 + level) / 2)
-    centre = _ratio(successes + z**2 / 2, n + z**2)
-    half = _ratio(z, n + z**2) * np.sqrt(_ratio(successes * (n - successes), n) + z**2 / 4)
-    return np.where(n > 0, np.clip(centre - half, 0, 1), np.nan), np.where(n > 0, np.clip(centre + half, 0, 1), np.nan)
-
-
-@dataclass(frozen=True)
-class Recalibration:
-    """logit of the calibrated probability = slope * logit + intercept."""
-
-    slope: float
-    intercept: float
-
-    def apply(self, probability) -> np.ndarray:
-        """Calibrated probabilities, float64, in the order of the given ones (a monotone map if slope > 0)."""
-        return expit(self.slope * logit(probability) + self.intercept)
-
-
-def recalibrate(label, probability) -> Recalibration:
-    """The recalibration that fits these (tune) images best by log loss.
-
-    Platt's (1999) smoothed targets are used, so that perfectly separated images have a finite answer.
-    """
-    label, probability = _checked(label, probability)
-    x = logit(probability)
-    design = np.stack([x, np.ones_like(x)], axis=1)
-    n_positive = label.sum()
-    target = np.where(label == 1, (n_positive + 1) / (n_positive + 2), 1 / (len(label) - n_positive + 2))
-    weights = _newton(design, target)
-    return Recalibration(float(weights[0]), float(weights[1]))
-
-
-def shift_prevalence(probability, from_prevalence: float, to_prevalence: float) -> np.ndarray:
-    """Probabilities as they should be where the prevalence is another one: logits move by the difference of logits."""
-    moved = logit(to_prevalence) - logit(from_prevalence)
-    return expit(logit(probability) + moved)
-
-
-def _newton(design: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Logistic regression of targets in (0, 1), without penalty, by damped Newton steps."""
-
-    def loss(weights):
-        logit = design @ weights
-        return np.sum(np.logaddexp(0, logit) - target * logit)
-
-    weights = np.zeros(design.shape[1])
-    for _ in range(100):
-        fitted = expit(design @ weights)
-        gradient = design.T @ (fitted - target)
-        curvature = (design.T * (fitted * (1 - fitted))) @ design + 1e-12 * np.eye(len(weights))
-        step = np.linalg.solve(curvature, gradient)
-        while loss(weights - step) > loss(weights) + 1e-12 and np.abs(step).max() > 1e-12:
-            step = step / 2
-        weights = weights - step
-        if np.abs(step).max() < 1e-12:
-            break
-    return weights
+    table.insert(0, "lower", table.index / bins)
+    table.insert(1, "upper", (table.index + 1) / bins)
+    return table.reset_index(drop=True)
 
 
 def net_benefit(label, probability, thresholds) -> pd.DataFrame:
     """A row per threshold: threshold, network, treat_all, treat_none (Vickers and Elkin 2006).
 
-    Net benefit is true positives minus false positives times threshold / (1 - threshold), per child: the threshold is
+    Net benefit is true positives minus false positives times threshold / (1 - threshold), per film: the threshold is
     the probability at which treating and waiting seem equal. Thresholds lie in [0, 1).
     """
     label, probability = _checked(label, probability)
@@ -436,175 +367,49 @@ def net_benefit(label, probability, thresholds) -> pd.DataFrame:
 # --- the summary ---
 
 
-def summarise(predictions: pd.DataFrame, config: Config) -> dict:
-    """Everything that results/metrics.json holds, ready for JSON (None where a value is undefined).
+def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
+    """metrics.csv: every statistic of every network on tune and test, and of the published network on train (TIDY).
 
-    {"kind", "profile", "resamples", "level",
-     "networks": {network: {"seeds", "operating_points": [{"seed", "threshold", "rule", "chosen_on"}],
-                            split: {"n_images", "n_patients", "prevalence", "confusion": [{"seed", "tn", ...}],
-                                    "chosen": block, "half": block, "delong": [...]}}},
-     "difference": {"<network> - published": {"chosen": {statistic: {"difference", "lower", "upper"}}, "half": ...,
-                                              "mcnemar": [{"seed", "only_first", "only_second", "p_value"}]}}}
-    block (at the operating point chosen on tune; at 0.5): {statistic: {"mean", "sd", "lower", "upper", "per_seed"}}.
-
-    Splits: tune and test; train too for the published CNN. Networks that predicted neither tune nor test are left out.
+    seed: "0", "1", ...; "mean" (over seeds, with sd and a 95 % interval over patients); "ensemble" (mean logit, with an
+    interval). The threshold of each seed is a row of split tune.
     """
-    predictions = check(predictions)
-    if (predictions.network == OWN).any():
-        predictions = pd.concat([predictions, ensemble(predictions)], ignore_index=True)
-    points = operating_points(predictions)
-    networks = sorted({network for network, _ in points})
-    summary: dict[str, Any] = {
-        "kind": config.kind,
-        "profile": config.profile,
-        "resamples": config.bootstrap_resamples,
-        "level": LEVEL,
-        "networks": {},
-        "difference": {},
-    }
-    for network in networks:
-        own = {seed: point for (name, seed), point in points.items() if name == network}
-        table = predictions[predictions.network == network]
-        of_network: dict[str, Any] = {
-            "seeds": list(own),
-            "operating_points": [{"seed": s, **asdict(p)} for s, p in own.items()],
-        }
-        for split in ("train", "tune", "test") if network == PUBLISHED else ("tune", "test"):
-            part = table[table.split == split]
-            if len(part):
-                of_network[split] = summarise_split(part, own, config)
-        summary["networks"][network] = of_network
-    if PUBLISHED in networks:
-        for network in networks:
-            if network != PUBLISHED:
-                summary["difference"][f"{network} - {PUBLISHED}"] = _compare(predictions, network, points, config)
-    return without_nan(summary)
+    parts = []
+    for network in dict.fromkeys(predictions.network):
+        of = predictions[predictions.network == network]
+        splits = ("train", "tune", "test") if network == PUBLISHED else ("tune", "test")
+        parts += [summarise_split(rows, points, config) for s in splits if len(rows := of[of.split == s])]
+        tune = of[of.split == "tune"]
+        if len(tune):
+            n = {"n_films": tune.path.nunique(), "n_children": tune.patient.nunique()}
+            parts.append(_thresholds(network, points).assign(**n))
+    return pd.concat(parts, ignore_index=True)[list(TIDY)]
 
 
-def summarise_split(table: pd.DataFrame, points: Mapping[int, OperatingPoint], config: Config) -> dict:
-    """One network on one split, see `summarise`; table: its predictions there, all seeds."""
-    chosen, images = _seed_mean(table, points)
-    half, _ = _seed_mean(table, dict.fromkeys(points, HALF))
-    statistic = _side_by_side({"chosen": chosen, "half": half})
-    interval = patient_bootstrap(images, statistic, config.bootstrap_resamples, config.split_seed)
-    one = np.ones((1, len(images)))
-    seeds = sorted(points)
-    parts = {seed: table[table.seed == seed] for seed in seeds}
-    result = {
-        "n_images": len(images),
-        "n_patients": int(images.patient.nunique()),
-        "prevalence": float(images.label.mean()),
-        "confusion": [
-            {"seed": s} | _counts(at_threshold(parts[s].label, parts[s].probability, points[s].threshold))
-            for s in seeds
-        ],
-        "delong": [{"seed": s} | delong(parts[s].label, parts[s].probability) for s in seeds],
-    }
-    for which in ("chosen", "half"):
-        threshold = {seed: points[seed].threshold if which == "chosen" else HALF.threshold for seed in seeds}
-        per_seed = [statistics(parts[seed], threshold[seed])(one) for seed in seeds]
-        result[which] = {
-            name: _block([float(values[name][0]) for values in per_seed], interval[which, name]) for name in per_seed[0]
-        }
-    return result
+def _thresholds(network: str, points: Mapping) -> pd.DataFrame:
+    own = of_network(points, network)
+    name = OWN if network == ENSEMBLE else network
+    seeds = ["ensemble" if seed == NO_SEED else str(seed) for seed in own]
+    values = [point.threshold for point in own.values()]
+    return pd.DataFrame(dict(zip(TIDY, [name, "tune", seeds, "threshold", values], strict=False))).reindex(columns=TIDY)
 
 
-def as_table(summary: Mapping) -> pd.DataFrame:
-    """The summary's blocks as rows, for plots and pages.
-
-    Columns: network, split, point (chosen, half), statistic, mean, sd, lower, upper, n_images, n_patients.
-    """
-    rows = [
-        {"network": network, "split": split, "point": point, "statistic": name}
-        | {key: value[key] for key in ("mean", "sd", "lower", "upper")}
-        | {key: of_network[split][key] for key in ("n_images", "n_patients")}
-        for network, of_network in summary["networks"].items()
-        for split in ("train", "tune", "test")
-        if split in of_network
-        for point in ("chosen", "half")
-        for name, value in of_network[split][point].items()
-    ]
-    return pd.DataFrame(rows).astype(dict.fromkeys(("mean", "sd", "lower", "upper"), np.float64))
-
-
-def check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions table itself; UserError where a column is missing, a probability is none or a row comes twice."""
-    remedy = "Remove the file and run `make reproduce` again."
-    missing = [column for column in COLUMNS if column not in predictions]
-    if missing:
-        raise UserError(f"predictions: no column {', '.join(missing)}; wanted {', '.join(COLUMNS)}. {remedy}")
-    bad = predictions[~predictions.probability.between(0, 1)]
-    if len(bad):
-        first = bad.iloc[0]
-        raise UserError(
-            f"predictions: {first.network}, seed {first.seed}, {first.path}: probability {first.probability}; "
-            f"wanted 0 to 1 ({len(bad)} such rows). {remedy}"
-        )
-    twice = predictions[predictions.duplicated(["network", "seed", "path"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise UserError(
-            f"predictions: {first.network}, seed {first.seed}, {first.path} comes twice; wanted one row per network, "
-            f"seed and image. {remedy}"
-        )
-    return predictions
-
-
-def without_nan(value):
-    """The same nested dicts, lists and numbers, with None for NaN and infinity, which JSON has no word for."""
-    if isinstance(value, Mapping):
-        return {str(key): without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _compare(predictions: pd.DataFrame, network: str, points: Mapping, config: Config) -> dict:
-    test = predictions[predictions.split == "test"]
-    first, second = test[test.network == network], test[test.network == PUBLISHED]
-    if first.empty or second.empty:
-        return {}
-    own = {seed: point for (name, seed), point in points.items() if name == network}
-    theirs = {seed: point for (name, seed), point in points.items() if name == PUBLISHED}
-    half = dict.fromkeys(own, HALF), dict.fromkeys(theirs, HALF)
-    resamples, seed = config.bootstrap_resamples, config.split_seed
-    return {
-        "chosen": paired_bootstrap(first, second, own, theirs, resamples, seed),
-        "half": paired_bootstrap(first, second, *half, resamples, seed),
-        "mcnemar": [
-            {"seed": s} | mcnemar(_correct(first, s, own[s]), _correct(second, t, theirs[t]))
-            for s, t in zip(sorted(own), sorted(theirs), strict=False)
-        ],
-    }
-
-
-def _correct(table: pd.DataFrame, seed: int, point: OperatingPoint) -> np.ndarray:
-    part = table[table.seed == seed].sort_values("path")
-    return ((part.probability >= point.threshold) == (part.label == 1)).to_numpy()
-
-
-def _side_by_side(parts: Mapping[str, Statistic]) -> Statistic:
-    def of(weights: np.ndarray) -> dict:
-        return {(part, name): value for part, f in parts.items() for name, value in f(weights).items()}
-
-    return of
-
-
-def _block(per_seed: list[float], interval: tuple[float, float]) -> dict:
-    sd = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else np.nan
-    return {
-        "mean": float(np.mean(per_seed)),
-        "sd": sd,
-        "lower": interval[0],
-        "upper": interval[1],
-        "per_seed": per_seed,
-    }
-
-
-def _counts(values: dict) -> dict:
-    return {name: values[name] for name in ("tn", "fp", "fn", "tp")}
+def summarise_split(table: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
+    """Rows of metrics.csv for one network on one split; table: its predictions there, all seeds."""
+    network, split = table.network.iloc[0], table.split.iloc[0]
+    own = of_network(points, network)
+    statistic, films = _seed_mean(table, own)
+    interval = patient_bootstrap(films, statistic, config.bootstrap_resamples, config.split_seed)
+    one = np.ones((1, len(films)))
+    values = {str(seed): statistics(part, own[seed].threshold)(one) for seed, part in table.groupby("seed")}
+    each = pd.DataFrame({seed: {name: v[0] for name, v in of_seed.items()} for seed, of_seed in values.items()})
+    mean = pd.DataFrame(interval, index=["lower", "upper"]).T.reindex(each.index)
+    mean = mean.assign(value=each.mean(axis=1, skipna=False), sd=each.std(axis=1, skipna=False))
+    rows = [each[seed].rename("value").to_frame().assign(seed=seed) for seed in each]
+    ensembled = network == ENSEMBLE
+    rows = [mean.assign(seed="ensemble")] if ensembled else [*rows, mean.assign(seed="mean")]
+    n = {"n_films": len(films), "n_children": films.patient.nunique()}
+    found = pd.concat(rows).rename_axis("statistic").reset_index()
+    return found.assign(network=OWN if ensembled else network, split=split, **n).reindex(columns=TIDY)
 
 
 def _checked(label, probability) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,14 @@
-"""Network and images -> where the network looked: maps, occlusion as their judge, and tests of what they are worth.
+"""Saliency maps of a network, tests of what they are worth, and what is left when a region of the film is hidden.
 
-A map is worth what it does on phantoms, whose lesions have a known place, and once the network's weights are destroyed.
-Which map is shown is chosen by its hits on the phantoms' tune split (`choose`, `chosen`), never on test.
+Maps: Grad-CAM of the last convolution (the one that is shown), integrated gradients, and occlusion. A map is trusted
+as far as it finds lesions whose place is known (pointing game on phantoms), changes when the weights are randomised
+(sanity check), and names places that move the probability (deletion and insertion). Lung masks, bool (n, size, size),
+come from the caller: drawn by people, or by the locator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,418 +16,229 @@ from PIL import Image
 from scipy import ndimage, stats
 from scipy.special import expit
 
-from xraylib.config import REPOSITORY, Config
+from xraylib.config import Config
 from xraylib.data import phantom
-from xraylib.evaluation import lungs, metrics
-from xraylib.files import UserError
-from xraylib.network import augment, published
+from xraylib.evaluation import metrics
+from xraylib.network import published
 from xraylib.network.backend import keras, tf
-from xraylib.network.weights import load_network
 
-CAMS = ("Grad-CAM", "HiResCAM", "LayerCAM")
-PATHS = ("gradients from black", "gradients from lung grey")
-STEPS = 6  # of a path; sixteen gave the same hits on phantoms' tune split
-DARK = 25  # percentile of a film's grey levels: about that of its lungs, so that filling with it draws no shadow
-SMOOTH = 0.03  # of the side: the least blur of a map
-SHIFT = 1 / 24  # of the side: how far the views of a map are shifted
-VIEWS = ((-1, -1, 1), (1, 1, 1), (1, -1, -1), (-1, 1, -1))  # shifts down and across, and mirror image
+STEPS = 6  # of integrated gradients; sixteen gave the same hits on the phantoms' tune split
+DARK = 25  # percentile of a film's grey levels, about that of lung: filling with it draws no shadow
+SMOOTH = 0.03  # of the side: least blur of a map
+BLUR = 0.12  # of the side: blur of the film that insertion starts from
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0)  # of the film, deleted or inserted
+RESAMPLES = 2000
 
-Mapper = Callable[[np.ndarray], np.ndarray]  # uint8 (n, size, size) -> float32 (n, size, size), at least 0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of map: one of CAMS at a stage, counted from the answer (1 is the last), or one of PATHS at stage 0."""
-
-    rule: str
-    stage: int = 1
-    views: int = 1
-
-    def __str__(self) -> str:
-        if self.rule in PATHS:
-            return f"integrated {self.rule}"
-        return f"{self.rule}, stage -{self.stage}" + (f", {self.views} views" if self.views > 1 else "")
-
-
-CAM = Kind("Grad-CAM")  # of the last stage: with average pooling and one dense unit, the class-activation map
-
-
-def load(network: str, seed: int, config: Config) -> keras.Model:
-    """The trained network of config.models."""
-    return load_network(config.network_file(network, seed))
+Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, size, size) -> float (n,)
 
 
 def as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Decoded images, uint8 (n, size, size), as the network wants them: its size, channels and range."""
+    """Images, uint8 (n, size, size), in the size, channels and range that the network takes."""
     _, size, _, channels = network.input_shape
     if channels == 1:
-        return augment.view(tf.cast(images[..., None], tf.float32), size, frame=1).numpy()
+        return tf.image.resize(images[..., None].astype(np.float32), (size, size)).numpy()
     return published.as_input(images)
 
 
-def masks(config: Config, rows: pd.DataFrame, of=phantom.lesion_mask) -> np.ndarray:
-    """Where the lesions (or phantom.lung_mask: the lungs) of these phantoms are: bool (n, image_size, image_size)."""
-    size = (config.image_size,) * 2
-    drawn = [Image.fromarray(of(config.data, path)) for path in rows.path]
-    return np.stack([np.asarray(mask.resize(size, Image.Resampling.BOX)) for mask in drawn])
+def predictor(network: keras.Model) -> Predict:
+    """The network as a function of uint8 (n, size, size) images to logits, float32 (n,)."""
+    function = tf.function(lambda x: _logit(network.layers, x)[:, 0], reduce_retracing=True)
+    return lambda images: _in_batches(function, as_input(network, images))
 
 
-def answerer(network: keras.Model, chunk: int = 256) -> Callable[[np.ndarray], np.ndarray]:
-    """The network as a function of uint8 (n, size, size) images, as they are, to logits, float32 (n,)."""
-
-    @tf.function(reduce_retracing=True)
-    def answer(x):
-        return _logit(network.layers[-1], network(x, training=False))[:, 0]
-
-    return lambda images: _in_chunks(answer, as_input(network, images), chunk)
-
-
-def _in_chunks(function, inputs: np.ndarray, chunk: int) -> np.ndarray:
-    parts = [function(tf.constant(inputs[i : i + chunk])) for i in range(0, len(inputs), chunk)]
+def _in_batches(function, inputs: np.ndarray, size: int = 128) -> np.ndarray:
+    parts = [function(tf.constant(inputs[i : i + size])) for i in range(0, len(inputs), size)]
     return np.concatenate([tf.cast(part, tf.float32).numpy() for part in parts])
+
+
+def _logit(layers: list, x) -> tf.Tensor:
+    """What the layers make of x, before a last sigmoid, whose gradient vanishes where the network is sure."""
+    for layer in layers:
+        x = layer(x)
+    x = tf.cast(x, tf.float32)
+    if getattr(layers[-1], "activation", None) is keras.activations.sigmoid:
+        x = tf.clip_by_value(x, 1e-6, 1 - 1e-6)
+        return tf.math.log(x) - tf.math.log1p(-x)
+    return x
+
+
+def _gradient(layers: list, x) -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logit = _logit(layers, x)
+    return tf.cast(tape.gradient(logit, x), tf.float32)
 
 
 # --- maps ---
 
 
-def stages(network: keras.Model) -> list[str]:
-    """Names of the last layer of each size of the maps, from the film to the answer; the film itself is none."""
-    last = {}
-    for layer in network.layers:
-        shape = layer.output.shape
-        if len(shape) == 4 and tuple(shape[1:]) != tuple(network.input_shape[1:]):
-            last[shape[1]] = layer.name
-    return list(last.values())
+def gradcam(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.ndarray:
+    """Grad-CAM (Selvaraju 2017) of the last feature maps: float32 (n, size, size), at least 0.
 
-
-def kinds(network: keras.Model, deepest: int = 3) -> list[Kind]:
-    """What `choose` tries: the usual map, finer ones of the last few stages, and integrated gradients."""
-    depth = range(1, min(deepest, len(stages(network))) + 1)
-    fine = [Kind(rule, stage, len(VIEWS)) for rule in CAMS[1:] for stage in depth]
-    return [CAM, *fine, *(Kind(rule, 0) for rule in PATHS)]
-
-
-def activation_maps(network: keras.Model, rule: str, layer: str):
-    """A function of the network's own input batches to raw maps, float32 (n, h, w), of what speaks for PNEUMONIA.
-
-    Channels of `layer` are weighted by the gradient of the logit: by its mean over places (Grad-CAM, Selvaraju 2017),
-    place by place (HiResCAM, Draelos 2020), or by its positive part (LayerCAM, Jiang 2021). With global average pooling
-    and one dense unit the first two are the class-activation map (Zhou 2016) exactly, up to a factor.
+    Channels are weighted by the mean gradient of the logit. With global average pooling and one dense unit this is the
+    class activation map (Zhou 2016). images: uint8 (n, size, size). fade: outside of the film the map counts as 0.
     """
-    at = [one.name for one in network.layers].index(layer)
-    before = network.layers[: at + 1]
+    last = max(i for i, layer in enumerate(network.layers) if len(layer.output.shape) == 4)
 
-    @tf.function(reduce_retracing=True)
     def maps(x):
-        for one in before:
-            x = one(x)
-        gradient, x = _gradient(network.layers[at + 1 :], x), tf.cast(x, tf.float32)
-        if rule == "Grad-CAM":
-            gradient = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        elif rule == "LayerCAM":
-            return tf.reduce_sum(tf.nn.relu(gradient) * tf.nn.relu(x), axis=-1)
-        return tf.nn.relu(tf.reduce_sum(gradient * x, axis=-1))
+        for layer in network.layers[: last + 1]:
+            x = layer(x)
+        weights = tf.reduce_mean(_gradient(network.layers[last + 1 :], x), axis=(1, 2), keepdims=True)
+        return tf.nn.relu(tf.reduce_sum(weights * tf.cast(x, tf.float32), axis=-1))
 
-    return maps
+    return upsample(_in_batches(tf.function(maps), as_input(network, images)), images.shape[1], fade)
 
 
-def _gradient(layers: list, x) -> tf.Tensor:
-    """Gradient of the logit that the layers make of x, float32 of the shape of x."""
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = x
-        for one in layers:
-            y = one(y)
-        y = _logit(layers[-1], y)
-    return tf.cast(tape.gradient(y, x), tf.float32)
-
-
-def _logit(last, y):
-    """The output before a sigmoid, whose gradient would vanish where the network is sure."""
-    y = tf.cast(y, tf.float32)
-    if getattr(last, "activation", None) is keras.activations.sigmoid:
-        y = tf.clip_by_value(y, 1e-6, 1 - 1e-6)
-        return tf.math.log(y) - tf.math.log1p(-y)
-    return y
-
-
-def mapper(network: keras.Model, kind: Kind = CAM, chunk: int = 128, fade: bool = True) -> Mapper:
-    """A function of decoded images to maps at their size; it follows the network's weights when they change.
-
-    fade: beyond its edge a map is 0, so that a place at the edge peaks in its middle; else it goes on as it ends.
-    """
-    if kind.rule in PATHS:
-        return _path_mapper(network, kind.rule, chunk, fade)
-    raw = activation_maps(network, kind.rule, stages(network)[-kind.stage])
-
-    def maps(images: np.ndarray) -> np.ndarray:
-        size, total = images.shape[1], np.zeros(images.shape, np.float32)
-        views = VIEWS if kind.views > 1 else ((0, 0, 1),)
-        for down, across, mirror in views:
-            by = round(down * SHIFT * size), round(across * SHIFT * size)
-            seen = _shifted(images[:, :, ::mirror], *by)
-            small = _in_chunks(raw, as_input(network, seen), chunk)
-            large = tf.image.resize(small[..., None], (size, size)).numpy()[..., 0]
-            total = total + _shifted(large, -by[0], -by[1])[:, :, ::mirror]
-        return _smooth(total / len(views), small.shape[1], fade)
-
-    return maps
-
-
-def _shifted(images: np.ndarray, down: int, across: int) -> np.ndarray:
-    """Each image moved up and to the left by so many pixels, black where there was nothing."""
-    by, size = max(abs(down), abs(across)), images.shape[1]
-    wide = np.pad(images, ((0, 0), (by, by), (by, by)))
-    return wide[:, by + down : by + down + size, by + across : by + across + size]
-
-
-def _smooth(maps: np.ndarray, places: int, fade: bool = True) -> np.ndarray:
-    """Maps blurred by a third of a place, at least by SMOOTH; what is negative becomes 0."""
-    sigma = maps.shape[1] * max(1 / places / 3, SMOOTH)
-    blurred = ndimage.gaussian_filter(maps, (0, sigma, sigma), mode="constant" if fade else "nearest")
-    return np.maximum(blurred, 0).astype(np.float32)
-
-
-def _path_mapper(network: keras.Model, rule: str, chunk: int, fade: bool) -> Mapper:
-    """Integrated gradients (Sundararajan 2017) on the way from a film of one grey level to the film, then smoothed."""
+def integrated_gradients(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.ndarray:
+    """Integrated gradients (Sundararajan 2017) from a black film, smoothed: float32 (n, size, size), at least 0."""
     gradient = tf.function(lambda x: tf.reduce_sum(_gradient(network.layers, x), axis=-1), reduce_retracing=True)
+    x, black = as_input(network, images), as_input(network, np.zeros_like(images))
+    total = sum(_in_batches(gradient, black + (k + 0.5) / STEPS * (x - black)) for k in range(STEPS))
+    return upsample(total / STEPS * (x - black)[..., 0], images.shape[1], fade)
 
-    def maps(images: np.ndarray) -> np.ndarray:
-        start = np.zeros_like(images) if rule == PATHS[0] else dark(images)
-        x, base = as_input(network, images), as_input(network, start)
-        total = sum(_in_chunks(gradient, base + (k + 0.5) / STEPS * (x - base), chunk) for k in range(STEPS))
-        product = (total / STEPS * (x - base)[..., 0])[..., None]
-        return _smooth(tf.image.resize(product, images.shape[1:]).numpy()[..., 0], x.shape[1], fade)
 
-    return maps
+def occlusion(predict: Predict, images: np.ndarray, patch: int | None = None, stride: int | None = None) -> np.ndarray:
+    """The fall of the logit where a patch is filled with lung grey: float32 (n, h, w), one value per patch.
+
+    patch: a sixth of the side by default; stride: half a patch.
+    """
+    size, grey = images.shape[1], dark(images)
+    patch = patch or max(2, size // 6)
+    starts = range(0, size - patch + 1, stride or patch // 2)
+    intact, falls = predict(images), np.zeros((len(images), len(starts), len(starts)), np.float32)
+    for i, top in enumerate(starts):
+        for j, left in enumerate(starts):
+            occluded, place = images.copy(), np.s_[:, top : top + patch, left : left + patch]
+            occluded[place] = grey[place]
+            falls[:, i, j] = intact - predict(occluded)
+    return falls
+
+
+def upsample(maps: np.ndarray, size: int, fade: bool = True) -> np.ndarray:
+    """Maps (n, h, w) at size x size, blurred by a third of a cell; negative values become 0: float32."""
+    large = tf.image.resize(np.asarray(maps, np.float32)[..., None], (size, size)).numpy()[..., 0]
+    sigma = size * max(1 / maps.shape[1] / 3, SMOOTH)
+    return np.maximum(ndimage.gaussian_filter(large, (0, sigma, sigma), mode="constant" if fade else "nearest"), 0)
+
+
+def centre_prior(n: int, size: int) -> np.ndarray:
+    """A Gaussian in the middle of the film, which knows nothing of it: float32 (n, size, size)."""
+    x = np.linspace(-1, 1, size)
+    return np.repeat(np.exp(-(x[:, None] ** 2 + x**2) / 0.5)[None].astype(np.float32), n, axis=0)
 
 
 def dark(images: np.ndarray) -> np.ndarray:
-    """Films of one grey level each, about that of their lungs: uint8 (n, size, size)."""
+    """Films of one grey level each, about that of their lungs: uint8, the shape of images."""
     level = np.percentile(images, DARK, axis=(1, 2), keepdims=True)
     return np.broadcast_to(np.rint(level).astype(np.uint8), images.shape)
 
 
-def occlusion(answer, images: np.ndarray, patch: int | None = None, stride: int | None = None) -> np.ndarray:
-    """How much the answer falls when a patch of the film is hidden: float32 (n, h, w), a place per patch.
-
-    answer: uint8 (n, size, size) -> (n,). Patches of a sixth of the side, by default, every half of one, are filled
-    with the grey level of `dark`: with the film's mean, brighter than lung, hiding a patch would draw a shadow.
-    """
-    size = images.shape[1]
-    patch = patch or max(2, size // 6)
-    stride = stride or patch // 2
-    whole, grey = answer(images), dark(images)
-    starts = range(0, size - patch + 1, stride)
-    maps = np.zeros((len(images), len(starts), len(starts)), np.float32)
-    for i, top in enumerate(starts):
-        for j, left in enumerate(starts):
-            hidden = images.copy()
-            place = np.s_[:, top : top + patch, left : left + patch]
-            hidden[place] = grey[place]
-            maps[:, i, j] = whole - answer(hidden)
-    return maps
+# --- tests of a map ---
 
 
-def spread(places: np.ndarray, size: int) -> np.ndarray:
-    """Occlusion's falls, (n, h, w), as a map of the film: float32 (n, size, size), 0 where hiding raised the answer."""
-    return _smooth(tf.image.resize(places[..., None], (size, size)).numpy()[..., 0], places.shape[1])
-
-
-def centre_prior(n: int, size: int) -> np.ndarray:
-    """The map that knows nothing but that lungs are in the middle: a Gaussian, float32 (n, size, size)."""
-    x = np.linspace(-1, 1, size)
-    one = np.exp(-(x[:, None] ** 2 + x**2) / (2 * 0.5**2))
-    return np.repeat(one[None].astype(np.float32), n, axis=0)
-
-
-# --- does it find the lesion? (phantoms) ---
+def phantom_masks(config: Config, rows: pd.DataFrame, draw=phantom.lesion_mask, size: int | None = None) -> np.ndarray:
+    """Lesions (phantom.lesion_mask) or lungs (phantom.lung_mask) of these phantoms' films: bool (n, size, size)."""
+    masks = [Image.fromarray(draw(config.data, path)) for path in rows.path]
+    shape = (size or config.image_size,) * 2
+    return np.stack([np.asarray(mask.resize(shape, Image.Resampling.BOX)) for mask in masks])
 
 
 def pointing(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a map's highest place lies in the lesion (the pointing game, Zhang 2018), and its share inside.
+    """Whether each map peaks inside its mask (Zhang 2018), bool (n,), and the map's share inside, float (n,).
 
-    maps: float (n, size, size), at least 0; masks: bool (n, size, size). Returns bool (n,) and float (n,); the share of
-    an empty map is NaN, and it points nowhere.
+    maps: float (n, size, size), at least 0; masks: bool (n, size, size). An empty map has no hit and a share of 0.
     """
     flat, inside = maps.reshape(len(maps), -1), masks.reshape(len(masks), -1)
     total = flat.sum(axis=1)
     hit = inside[np.arange(len(flat)), flat.argmax(axis=1)] & (total > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return hit, np.where(total > 0, (flat * inside).sum(axis=1) / total, np.nan)
+    return hit, (flat * inside).sum(axis=1) / np.where(total > 0, total, 1)
 
 
-def scored(maps: Sequence[np.ndarray], masks: np.ndarray, patient, resamples: int = 2000, seed: int = 0) -> dict:
-    """Hits and share inside of one method, a set of maps per seed: means over seeds, intervals over patients."""
-    hit, inside = (np.array(part, float) for part in zip(*(pointing(one, masks) for one in maps), strict=True))
-    inside = np.nan_to_num(inside)  # an empty map has nothing inside
-    both = {"hits": hit.mean(axis=0), "inside": inside.mean(axis=0)}
-    bounds = _intervals(both, patient, resamples, seed)
-    row = {"images": len(masks), "seeds": len(maps), "hits": hit.mean(), "sd": _sd(hit.mean(axis=1))}
-    row |= {"lower": bounds["hits"][0], "upper": bounds["hits"][1], "inside": inside.mean()}
-    return row | {"inside_lower": bounds["inside"][0], "inside_upper": bounds["inside"][1], "lesion": masks.mean()}
+def pointing_game(maps: Mapping[str, Sequence[np.ndarray]], masks: np.ndarray, patient, seed: int = 0) -> pd.DataFrame:
+    """Hit rate of each method on films whose lesions are known.
+
+    maps: method -> float (n, size, size), one array per seed; masks: bool (n, size, size); patient: (n,). Columns:
+    method, n_films, seeds, hits (mean over seeds), sd, lower, upper (95 % interval over patients), inside (share of the
+    map in the lesion), inside_lower, inside_upper, lesion (its share of the film: the hit rate of a random map).
+    """
+    rows = []
+    for method, of_seeds in maps.items():
+        hit, inside = (np.array(part, float) for part in zip(*(pointing(one, masks) for one in of_seeds), strict=True))
+        sd = hit.mean(axis=1).std(ddof=1) if len(hit) > 1 else np.nan
+        bounds = _intervals({"hits": hit.mean(axis=0), "inside": inside.mean(axis=0)}, patient, seed)
+        row = {"method": method, "n_films": len(masks), "seeds": len(hit), "hits": hit.mean(), "sd": sd}
+        row |= _bounds(bounds["hits"]) | {"inside": inside.mean()} | _bounds(bounds["inside"], "inside_")
+        rows.append(row | {"lesion": masks.mean()})
+    return pd.DataFrame(rows)
 
 
-def _sd(values) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-
-
-def _intervals(values: Mapping, patient, resamples: int, seed: int) -> dict:
-    """Key -> 95 % interval over patients of the mean of values[key], float (n,) each."""
+def _intervals(values: Mapping, patient, seed: int = 0) -> dict:
+    """Key -> 95 % interval over patients of the mean of values[key], float (n,)."""
 
     def means(weights: np.ndarray) -> dict:
         return {key: weights @ value / weights.sum(axis=1) for key, value in values.items()}
 
-    return metrics.patient_bootstrap(pd.DataFrame({"patient": np.asarray(patient)}), means, resamples, seed)
+    return metrics.patient_bootstrap(pd.DataFrame({"patient": np.asarray(patient)}), means, RESAMPLES, seed)
 
 
-def choose(
-    networks: Mapping[str, Sequence[keras.Model]], tried: Mapping[str, Sequence[Kind]], images, masks, patient
-) -> pd.DataFrame:
-    """Every kind of map scored on films with known lesions (phantoms' tune split), the best of each network first.
+def _bounds(interval: tuple[float, float], prefix: str = "") -> dict:
+    return {f"{prefix}lower": interval[0], f"{prefix}upper": interval[1]}
 
-    networks: name -> a network per seed; tried: name -> kinds. Columns: network, rule, stage, views, and those of
-    `scored`. Hits count; of equals, the larger share inside.
+
+def sanity_check(network: keras.Model, images: np.ndarray, method=gradcam, seed: int = 0) -> pd.DataFrame:
+    """Randomised weights (Adebayo 2018): layer by layer from the top, weights are permuted and the map drawn again.
+
+    Columns: layers (permuted so far), name (of the last one), correlation (mean Spearman correlation with the map of
+    the trained network). The network given is not changed.
     """
-    rows = []
-    for name, seeds in networks.items():
-        for kind in tried[name]:
-            maps = [mapper(network, kind)(images) for network in seeds]
-            rows.append({"network": name, "rule": kind.rule, "stage": kind.stage, "views": kind.views})
-            rows[-1] |= scored(maps, masks, patient)
-    table = pd.DataFrame(rows).sort_values(["hits", "inside"], ascending=False, kind="stable")
-    return table.sort_values("network", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def chosen(config: Config) -> dict[str, Kind]:
-    """Network -> the kind of map that did best on the phantoms' tune split (map_choice.csv of the run on phantoms)."""
-    file = (config.results if config.phantoms else REPOSITORY / "results" / "demo") / "map_choice.csv"
-    if not file.exists():
-        raise UserError(f"{file}: not there. Wanted the maps' scores on phantoms. Make it: make reproduce DATA=")
-    best = pd.read_csv(file).groupby("network", sort=False).first()
-    return {name: Kind(row.rule, int(row.stage), int(row.views)) for name, row in best.iterrows()}
-
-
-def pointing_game(
-    networks: Mapping[str, Sequence[keras.Model]],
-    kinds: Mapping[str, Kind],
-    images: np.ndarray,
-    masks: np.ndarray,
-    patient,
-    usual: np.ndarray,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The pointing game of maps and of what needs no network, on films with known lesions.
-
-    networks: name -> a network per seed; kinds: name -> its kind of map; images: uint8 (n, size, size); masks: bool
-    (n, size, size); patient: (n,); usual: float (size, size), how often a lesion lies in each place of the train split.
-    Columns: method and those of `scored`; lesion is the share of the image that is lesion, which a random map gets.
-    """
-    n, size = images.shape[:2]
-    own = [mapper(network, kinds["xray_cnn"])(images) for network in networks["xray_cnn"]]
-    judge = [spread(occlusion(answerer(network), images), size) for network in networks["xray_cnn"]]
-    above = _smooth(np.maximum(images.astype(np.float32) - dark(images), 0), size)
-    rng = np.random.default_rng(seed)
-    maps = {
-        f"own CNN, {kinds['xray_cnn']}": own,
-        "own CNN, Grad-CAM": [mapper(network)(images) for network in networks["xray_cnn"]],
-        "own CNN, occlusion": judge,
-        "own CNN, another film's map": [np.roll(one, n // 2, axis=0) for one in own],
-        f"published CNN, {kinds['published']}": [mapper(p, kinds["published"])(images) for p in networks["published"]],
-        "usual place of lesions": [np.repeat(usual[None], n, axis=0)],
-        "centre prior": [centre_prior(n, size)],
-        "the film's own brightness": [above],
-        "random map": [rng.random((n, size, size), np.float32)],
-    }
-    return pd.DataFrame([{"method": name} | scored(one, masks, patient, seed=seed) for name, one in maps.items()])
-
-
-# --- does it show the network? ---
-
-
-def sanity_check(network: keras.Model, images: np.ndarray, kind: Kind = CAM, seed: int = 0) -> pd.DataFrame:
-    """Adebayo's (2018) cascade: weights are shuffled layer by layer from the top, and the map must lose its likeness.
-
-    images: uint8 (n, size, size). Columns: layers (shuffled so far), name (of the last one), likeness (mean Spearman
-    correlation of each image's map with the untouched network's). The network given is left as it was.
-    """
-    broken = keras.Sequential.from_config(network.get_config())
-    broken.set_weights(network.get_weights())
-    maps = mapper(broken, kind, fade=False)  # edges that fade by themselves would be alike in all maps
-    first = maps(images)
-    rng = np.random.default_rng(seed)
-    rows = [{"layers": 0, "name": "untouched", "likeness": 1.0}]
-    weighted = [one for one in broken.layers if one.weights]
-    for count, one in enumerate(reversed(weighted), 1):
-        one.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in one.get_weights()])
-        rows.append({"layers": count, "name": one.name, "likeness": float(likeness(first, maps(images)).mean())})
+    copy = keras.Sequential.from_config(network.get_config())
+    copy.set_weights(network.get_weights())
+    trained, rng = method(copy, images, fade=False), np.random.default_rng(seed)
+    rows = [{"layers": 0, "name": "trained", "correlation": 1.0}]
+    for count, layer in enumerate(reversed([layer for layer in copy.layers if layer.weights]), 1):
+        layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
+        correlation = rank_correlation(trained, method(copy, images, fade=False)).mean()
+        rows.append({"layers": count, "name": layer.name, "correlation": correlation})
     return pd.DataFrame(rows)
 
 
-def likeness(a: np.ndarray, b: np.ndarray, step: int = 4) -> np.ndarray:
-    """Spearman's rank correlation of each pair of maps at every `step`th pixel; a constant map is like nothing (0)."""
-    pairs = zip(a[:, ::step, ::step], b[:, ::step, ::step], strict=True)
-    return np.array([_spearman(one.ravel(), other.ravel()) for one, other in pairs])
+def rank_correlation(a: np.ndarray, b: np.ndarray, step: int = 4) -> np.ndarray:
+    """Spearman's correlation of each pair of maps at every `step`th pixel, 0 where a map is constant: float (n,)."""
+    pairs = [(x.ravel(), y.ravel()) for x, y in zip(a[:, ::step, ::step], b[:, ::step, ::step], strict=True)]
+    return np.array([stats.spearmanr(x, y).statistic if np.ptp(x) and np.ptp(y) else 0.0 for x, y in pairs])
 
 
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    return 0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else float(stats.spearmanr(a, b).statistic)
-
-
-def agreement(maps: Mapping[str, np.ndarray], falls: np.ndarray, patient, seed: int = 0) -> pd.DataFrame:
-    """How far maps rank places as occlusion does: mean Spearman correlation over films, interval over patients.
-
-    maps: method -> float (n, size, size); falls: of `occlusion`. Columns: method, images, agreement, lower, upper.
-    """
-    rows = []
-    for method, one in maps.items():
-        small = tf.image.resize(one[..., None], falls.shape[1:], "area").numpy()[..., 0]
-        each = likeness(small, falls, 1)
-        lower, upper = _intervals({"agreement": each}, patient, 2000, seed)["agreement"]
-        rows.append({"method": method, "images": len(each), "agreement": each.mean(), "lower": lower, "upper": upper})
-    return pd.DataFrame(rows)
-
-
-def removal(
-    answer, images: np.ndarray, maps: Mapping[str, np.ndarray], patient, shares=(0.05, 0.1, 0.2, 0.35, 0.6)
+def deletion_insertion(
+    predict: Predict, images: np.ndarray, maps: Mapping[str, np.ndarray], patient
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Deletion and insertion (Petsiuk 2018): the probability as places are taken away, or put back, in a map's order.
+    """Deletion and insertion (Petsiuk 2018): mean probability as places go, or come back, highest of the map first.
 
-    answer: uint8 (n, size, size) -> logits; maps: method -> float (n, size, size), "random map" among them. Places are
-    squares of a twelfth of the side, so that every order removes the same; what is away has the grey level of `dark`.
-    Returns the curves (test, method, share, probability: the mean over films) and the areas under them (test, method,
-    images, area, lower, upper, and less: the difference from the random map, with less_lower, less_upper).
+    predict: images -> logits; maps: method -> float (n, size, size), with "random map" among them. Places are squares
+    of a twelfth of the side. Deletion ends with lung grey; insertion starts from the blurred film. Returns the curves
+    (test, method, share, probability) and the areas under them (test, method, n_films, area, lower, upper, difference
+    from the random map, difference_lower, difference_upper).
     """
-    grey, ends = dark(images), (0.0, *shares, 1.0)
-    full, empty = expit(answer(images)), expit(answer(grey))
-    curves, areas = [], {}
+    sigma = BLUR * images.shape[1]
+    blurred = np.stack([ndimage.gaussian_filter(image, sigma) for image in images])
+    tests, curves, areas = {"deletion": (images, dark(images)), "insertion": (blurred, images)}, [], {}
     for method, one in maps.items():
         order = _order(one)
-        for test, ahead, behind in (("deletion", images, grey), ("insertion", grey, images)):
-            inner = [expit(answer(_replaced(ahead, behind, order < share))) for share in shares]
-            both = (full, *inner, empty) if test == "deletion" else (empty, *inner, full)
-            areas[test, method] = np.trapezoid(both, ends, axis=0)
-            means = np.mean(both, axis=1)
-            curves += [
-                {"test": test, "method": method, "share": share, "probability": mean}
-                for share, mean in zip(ends, means, strict=True)
-            ]
-    return pd.DataFrame(curves), _areas(areas, patient)
-
-
-def _areas(areas: Mapping, patient) -> pd.DataFrame:
+        for test, (start, end) in tests.items():
+            each = [expit(predict(np.where(order < share, end, start))) for share in SHARES]
+            areas[test, method] = np.trapezoid(each, SHARES, axis=0)
+            at = zip(SHARES, np.mean(each, axis=1), strict=True)
+            curves += [{"test": test, "method": method, "share": share, "probability": mean} for share, mean in at]
     rows = []
-    for (test, method), each in areas.items():
-        less = each - areas[test, "random map"]
-        bounds = _intervals({"area": each, "less": less}, patient, 2000, 0)
-        row = {"test": test, "method": method, "images": len(each), "area": each.mean()}
-        row |= dict(zip(("lower", "upper"), bounds["area"], strict=True)) | {"less": less.mean()}
-        rows.append(row | dict(zip(("less_lower", "less_upper"), bounds["less"], strict=True)))
-    return pd.DataFrame(rows)
+    for (test, method), area in areas.items():
+        difference = area - areas[test, "random map"]
+        bounds = _intervals({"area": area, "difference": difference}, patient)
+        row = {"test": test, "method": method, "n_films": len(area), "area": area.mean()} | _bounds(bounds["area"])
+        rows.append(row | {"difference": difference.mean()} | _bounds(bounds["difference"], "difference_"))
+    return pd.DataFrame(curves), pd.DataFrame(rows)
 
 
 def _order(maps: np.ndarray, cells: int = 12) -> np.ndarray:
-    """When each pixel's square goes, highest first: float (n, size, size) in [0, 1)."""
+    """The rank of each pixel's square, highest first: float (n, size, size) in [0, 1)."""
     n, size = maps.shape[:2]
     means = tf.image.resize(maps[..., None], (cells, cells), "area").numpy().reshape(n, -1)
     ranks = np.argsort(np.argsort(-means, axis=1, kind="stable"), axis=1) / means.shape[1]
@@ -434,147 +246,61 @@ def _order(maps: np.ndarray, cells: int = 12) -> np.ndarray:
     return ranks.reshape(n, cells, cells)[:, place[:, None], place]
 
 
-def _replaced(images: np.ndarray, others: np.ndarray, where: np.ndarray) -> np.ndarray:
-    return np.where(where, others, images)
+# --- lungs ---
 
 
-# --- does it look at the lungs? ---
+def lung_share(maps: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """How much of a map lies in the lungs, for all films and by class.
 
-
-def lung_share(
-    maps: np.ndarray, images: np.ndarray, rows: pd.DataFrame, decided, name: str, seed: int = 0
-) -> pd.DataFrame:
-    """The share of each map that lies in the lung fields, at the border and elsewhere, by class and decision.
-
-    maps: float (n, size, size), called `name`; images: uint8; rows: label and patient; decided: bool (n,), called
-    PNEUMONIA. Columns: map, group, region, images, patients, share, lower, upper (95 % interval over patients), area
-    (the region's mean share of the image) and ratio (share / area: 1 for a map that knows nothing).
+    maps: float (n, size, size), called `name`; rows: label and patient. Columns: map, group, n_films, n_children, share
+    (of the map), area (of the film that is lung), ratio (share / area; 1 for a map that knows nothing), lower, upper
+    (95 % interval of the ratio over patients). Films whose map is empty are left out.
     """
-    parts = lungs.regions(images)
-    total = maps.sum(axis=(1, 2))
-    share = {name: (maps * part).sum(axis=(1, 2)) / np.where(total > 0, total, np.nan) for name, part in parts.items()}
-    area = {name: part.mean(axis=(1, 2)) for name, part in parts.items()}
-    label, patient, decided = rows.label.to_numpy(), rows.patient.to_numpy(), np.asarray(decided, bool)
-    groups = {
-        "all": np.ones(len(label), bool), "NORMAL": label == 0, "PNEUMONIA": label == 1,
-        "NORMAL, spared": (label == 0) & ~decided, "NORMAL, false alarm": (label == 0) & decided,
-        "PNEUMONIA, found": (label == 1) & decided, "PNEUMONIA, missed": (label == 1) & ~decided,
-    }  # fmt: skip
-    table = []
-    for group, those in groups.items():
-        those = those & (total > 0)
-        if not those.any():
-            continue
-        bounds = _intervals({name: each[those] for name, each in share.items()}, patient[those], 2000, seed)
-        for region in parts:
-            row = {
-                "map": name,
-                "group": group,
-                "region": region,
-                "images": those.sum(),
-                "patients": len(set(patient[those])),
-            }
-            row |= {"share": share[region][those].mean(), "lower": bounds[region][0], "upper": bounds[region][1]}
-            row["area"] = area[region][those].mean()
-            table.append(row | {"ratio": row["share"] / row["area"]})
+    some = maps.sum(axis=(1, 2)) > 0
+    _, share = pointing(maps, lung_masks)
+    area, table = lung_masks.mean(axis=(1, 2)), []
+    for group, members in {"all films": some, "NORMAL": rows.label == 0, "PNEUMONIA": rows.label == 1}.items():
+        members = np.asarray(members) & some
+        if members.any():
+            table.append({"map": name, "group": group} | _ratio(share[members], area[members], rows.patient[members]))
     return pd.DataFrame(table)
 
 
-def hidden_regions(predictors: Mapping, images: np.ndarray, rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """AUROC of each network when a region of every film is hidden: filled smoothly from what surrounds it.
+def _ratio(share: np.ndarray, area: np.ndarray, patient: pd.Series) -> dict:
+    def ratio(weights: np.ndarray) -> dict:
+        return {"ratio": (weights @ share) / (weights @ area)}
+
+    bounds = metrics.patient_bootstrap(pd.DataFrame({"patient": patient.to_numpy()}), ratio, RESAMPLES, 0)["ratio"]
+    row = {"n_films": len(share), "n_children": patient.nunique(), "share": share.mean(), "area": area.mean()}
+    return row | {"ratio": share.mean() / area.mean()} | _bounds(bounds)
+
+
+def hide(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Images with the masked region filled smoothly from around it: uint8; masks: bool (n, size, size)."""
+    sigma = 0.08 * images.shape[1]
+    seen = (~masks).astype(np.float32)
+    weight = ndimage.gaussian_filter(seen, (0, sigma, sigma)) + 1e-6
+    mean = (images * seen).sum(axis=(1, 2), keepdims=True) / np.maximum(seen.sum(axis=(1, 2), keepdims=True), 1)
+    filled = (ndimage.gaussian_filter(images * seen, (0, sigma, sigma)) + 1e-6 * mean) / weight
+    return np.where(masks, np.clip(np.rint(filled), 0, 255), images).astype(np.uint8)
+
+
+def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of each network with a region of every film hidden (see `hide`).
 
     predictors: network -> function of uint8 (n, size, size) to probabilities (n,); rows: label and patient. Columns:
-    network, hidden, area (mean share of the film), images, auroc, lower, upper (95 % interval over patients), moved
-    (mean absolute change of the probability).
+    network, hidden, area (mean share of the film), n_films, n_children, auroc, lower, upper (95 % interval over
+    patients), change (mean absolute change of the probability).
     """
-    parts = lungs.regions(images)
-    parts = {
-        "nothing": np.zeros_like(parts["lungs"]), "marks": lungs.marks(images, parts["lungs"]),
-        "border": parts["border"], "lungs": parts["lungs"], "all but lungs": ~parts["lungs"],
-    }  # fmt: skip
-    films = {name: lungs.without(images, part) for name, part in parts.items()}
-    label, patients, table = rows.label.to_numpy(), pd.DataFrame({"patient": rows.patient.to_numpy()}), []
+    masks = {"nothing": np.zeros_like(lung_masks), "lungs": lung_masks, "all but the lungs": ~lung_masks}
+    films, label = {name: hide(images, mask) for name, mask in masks.items()}, rows.label.to_numpy()
+    patients, table = pd.DataFrame({"patient": rows.patient.to_numpy()}), []
     for network, predict in predictors.items():
-        whole = predict(films["nothing"])
-        for name, part in parts.items():
-            probability = whole if name == "nothing" else predict(films[name])
-            auroc = metrics.auroc(label, probability)
-            lower, upper = metrics.patient_bootstrap(patients, auroc, 500, seed)["auroc"]
-            row = {"network": network, "hidden": name, "area": part.mean(), "images": len(label)}
-            row |= {"auroc": float(auroc(np.ones((1, len(label))))["auroc"][0]), "lower": lower, "upper": upper}
-            table.append(row | {"moved": np.abs(probability - whole).mean()})
+        probability = {name: predict(film) for name, film in films.items()}
+        for name, mask in masks.items():
+            auroc = metrics.auroc(label, probability[name])
+            row = {"network": network, "hidden": name, "area": mask.mean(), "n_films": len(label)}
+            row |= {"n_children": rows.patient.nunique(), "auroc": float(auroc(np.ones((1, len(label))))["auroc"][0])}
+            row |= _bounds(metrics.patient_bootstrap(patients, auroc, RESAMPLES, 0)["auroc"])
+            table.append(row | {"change": np.abs(probability[name] - probability["nothing"]).mean()})
     return pd.DataFrame(table)
-
-
-# --- how it sees: one film through the network ---
-
-
-@dataclass(frozen=True)
-class Journey:
-    """What a network makes of one film: maps after each stage, the features that it weighs, and its answer."""
-
-    filters: np.ndarray  # float (k, k, n): the first convolution, colours added up
-    maps: list[tuple[str, np.ndarray]]  # name of the stage, float (h, w, channels)
-    features: np.ndarray  # float (n,): what the last layer reads
-    weights: np.ndarray  # float (n,): its weights
-    logit: float
-    probability: float
-
-
-def journey(network: keras.Model, image: np.ndarray) -> Journey:
-    """The journey of one film, uint8 (size, size), as it is."""
-    x, seen = tf.constant(as_input(network, image[None])), {}
-    for layer in network.layers:
-        seen[layer.name] = x = layer(x)
-    names = [layer.name for layer in network.layers]
-    features = seen[names[-2]] if len(names) > 1 else x
-    logit = float(_logit(network.layers[-1], x)[0, 0])
-    maps = {name: np.asarray(tf.cast(seen[name], tf.float32))[0] for name in stages(network)}
-    first = next(one for one in network.layers if isinstance(one, keras.layers.Conv2D))
-    return Journey(
-        np.asarray(first.kernel).sum(axis=2),
-        [(f"{m.shape[0]} x {m.shape[1]}, {m.shape[2]} channels", m) for m in maps.values()],
-        np.asarray(tf.cast(features, tf.float32))[0],
-        np.asarray(network.layers[-1].kernel)[:, 0],
-        logit,
-        float(expit(logit)),
-    )
-
-
-def findings(config: Config) -> str:
-    """What the tables of this run, and of the run on phantoms, say about the maps, in sentences."""
-    demo = config.results if config.phantoms else REPOSITORY / "results" / "demo"
-    game = pd.read_csv(demo / "pointing_game.csv").set_index("method")
-    sanity, curves, areas, regions, hidden = (
-        pd.read_csv(config.results / f"{name}.csv")
-        for name in ("sanity_check", "removal", "removal_areas", "lung_share", "hidden_regions")
-    )
-    kind, n = str(chosen(config)["xray_cnn"]), game.images.iloc[0]
-    lines = [f"The map shown: {kind}, the best on the phantoms' tune split."]
-    for method in (f"own CNN, {kind}", "own CNN, another film's map", "usual place of lesions", "centre prior"):
-        one = game.loc[method]
-        lines.append(f"Peak in the lesion, phantoms' test (n = {n}), {method}: {_interval(one, 'hits')}.")
-    for (network, name), part in sanity.groupby(["network", "map"], sort=False):
-        worst = part.likeness[1:].abs().max()
-        lines.append(f"Likeness left by shuffled weights, {network}, {name}: at most {worst:.2f}.")
-    for _, one in areas[areas.method == kind].iterrows():
-        other = areas[(areas.test == one.test) & (areas.method == "centre prior")].iloc[0]
-        lines.append(
-            f"{one.test.capitalize()} (n = {one.images}): area {_interval(one, 'area')}, against the random map's "
-            f"{one.less:+.2f} ({one.less_lower:+.2f} to {one.less_upper:+.2f}); the centre prior's area is "
-            f"{_interval(other, 'area')}."
-        )
-    nothing = curves.probability[(curves.test == "deletion") & (curves.share == 1)].iloc[0]
-    lines.append(f"Mean probability of a film of nothing but grey, where all these curves meet: {nothing:.2f}.")
-    for _, one in regions[(regions.group == "all") & (regions.region == "lungs")].iterrows():
-        lines.append(
-            f"In the lung fields, {one['map']} (n = {one.images}): {_interval(one, 'share')} of the map, "
-            f"which are {one.area:.2f} of the film."
-        )
-    for _, one in hidden[hidden.network == "xray_cnn"].iterrows():
-        lines.append(f"AUROC with {one.hidden} hidden (n = {one.images}): {_interval(one, 'auroc')}.")
-    return "\n".join(lines)
-
-
-def _interval(row: pd.Series, name: str) -> str:
-    return f"{row[name]:.2f} ({row.lower:.2f} to {row.upper:.2f})"

@@ -1,20 +1,29 @@
-"""Predictions and metrics -> the tables of notebooks 03 and 04: replay, headline, differences, ledger, val folder."""
+"""Predictions -> the tables of notebooks 03, 04 and 05.
+
+Shared columns: value (mean over seeds), sd (over seeds), lower and upper (95 % interval over patients), n_films,
+n_children. Thresholds come from `metrics.operating_points`, so nothing here is chosen on test.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.special import expit
+from scipy.stats import binomtest
+from tqdm import tqdm
 
-from xraylib.config import Config
+from xraylib.config import REPOSITORY, Config
+from xraylib.data.corruptions import CORRUPTIONS, Corruption, corrupt
 from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, write_table
 
 HEADLINE = (*metrics.HEADLINE, "balanced_accuracy")
+FIGURES = ["value", "sd", "lower", "upper"]
+COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 # As the author printed them; the confusion matrix (rows: true NORMAL, PNEUMONIA) is of the training folder.
 PUBLISHED_MATRIX = ((1151, 190), (409, 3466))
@@ -30,27 +39,38 @@ PUBLISHED = {
     "val folder, unscaled images, called PNEUMONIA": sum(map(sum, PUBLISHED_VAL.values())) / 15,
 }
 
-# Rows of the story.
 BASELINES = {
     "majority": "every film called PNEUMONIA",
     "metadata": "the file alone (size, bytes, quality)",
     "thumbnail": "8 x 8 pixels",
 }
-OWN_NETWORKS = {metrics.OWN: "this study's CNN", metrics.ENSEMBLE: "its seeds averaged"}
+OWN_NETWORKS = {"mean": "this study's network", "ensemble": "its ensemble"}  # by the seed of metrics.csv
 
 
-def load_predictions(config: Config) -> pd.DataFrame:
-    """The predictions table that notebook 02 wrote; UserError where it is not there yet or is not whole."""
-    path = config.results / "predictions.csv"
+def load_predictions(config: Config, name: str = "predictions") -> pd.DataFrame:
+    """predictions.csv or baselines.csv, with a column probability; UserError where it is missing or not valid."""
+    path = config.results / f"{name}.csv"
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 02_train first, or: make reproduce")
     return metrics.check(pd.read_csv(path, dtype={"path": str, "patient": str}))
 
 
-def decision_points(points: Mapping) -> dict:
-    """(network, seed) -> the operating point that it decides at: 0.5 for the published CNN, as it did; else its own."""
-    unscaled = {("published_unscaled", seed): metrics.HALF for name, seed in points if name == metrics.PUBLISHED}
-    return {key: metrics.HALF if key[0] == metrics.PUBLISHED else point for key, point in points.items()} | unscaled
+def load_parts(config: Config) -> pd.Series:
+    """path -> part of test, "earlier" or "unseen": films that earlier versions were scored on, and the others.
+
+    From test_unseen.csv beside the data folder, else results/test_parts.csv. Empty for phantoms.
+    """
+    if config.phantoms:
+        return pd.Series(dtype=str)
+    beside = config.data.parent / "test_unseen.csv"
+    if beside.exists():
+        unseen = set(pd.read_csv(beside).path)
+        test = sorted(p.relative_to(config.data).as_posix() for p in (config.data / "test").rglob("*.jp*g"))
+        return pd.Series({path: "unseen" if path in unseen else "earlier" for path in test}, dtype=str)
+    return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
+
+
+# --- the published experiment ---
 
 
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -123,120 +143,366 @@ def _replayed(predictions: pd.DataFrame, history: pd.DataFrame, seed: int) -> di
     return dict(zip(PUBLISHED, map(float, values), strict=True))
 
 
-def headline_rows(summary: Mapping) -> pd.DataFrame:
-    """metrics.as_table's rows of test at the point where each network decides (0.5 for the published CNN)."""
-    table = metrics.as_table(summary)
-    decides = np.where(table.network == metrics.PUBLISHED, "half", "chosen")
-    return table[(table.split == "test") & (table.point == decides)].assign(point="decided").reset_index(drop=True)
+# --- the headline ---
 
 
-def headline(summary: dict) -> pd.DataFrame:
-    """Test results as text, a row per network: "mean ± SD over seeds (95 % interval over patients)"."""
-    rows = headline_rows(summary)
+def test_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of metrics.csv on test that are shown: mean over seeds, and the ensemble."""
+    return table[(table.split == "test") & table.seed.isin(("mean", "ensemble"))].reset_index(drop=True)
+
+
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """Test results as text: "mean ± SD over seeds (95 % interval over patients)"; table: metrics.csv."""
+    rows = test_rows(table)
     rows = rows[rows.statistic.isin(HEADLINE)]
-    text = [_text(row) for row in rows.itertuples()]
-    table = rows.assign(text=text).pivot_table(index="network", columns="statistic", values="text", aggfunc="first")
-    first = next(iter(summary["networks"].values()))["test"]
-    table.columns.name = f"test, n = {first['n_images']}, {first['n_patients']} patients"
-    return table[list(HEADLINE)]
+    rows = rows.assign(text=[interval_text(row) for row in rows.itertuples()])
+    wide = rows.pivot_table("text", ["network", "seed"], "statistic", aggfunc="first")
+    wide.columns.name = f"test, {rows.n_films.iloc[0]} films of {rows.n_children.iloc[0]} children"
+    return wide[list(HEADLINE)]
 
 
-def _text(row) -> str:
+def interval_text(row) -> str:
+    """A row's value, sd and interval with 3 decimals; what is NaN is left out."""
     sd = f" ± {row.sd:.3f}" if np.isfinite(row.sd) else ""
     interval = f" ({row.lower:.3f}-{row.upper:.3f})" if np.isfinite(row.lower) else ""
-    return f"{row.mean:.3f}{sd}{interval}"
+    return f"{row.value:.3f}{sd}{interval}"
 
 
-def story(
-    replay: pd.DataFrame, summary: Mapping, compared: pd.DataFrame, index: pd.DataFrame, field: pd.DataFrame
-) -> pd.DataFrame:
-    """The result table of the whole study: as published, replayed, scored honestly; baselines; this study; the field.
+def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame, index: pd.DataFrame, field):
+    """The result table of the study: published experiment, baselines, this study, other work (the field).
 
-    replay: published_replay; compared: evidence.against_baselines; field: results/field.csv, or none of its rows where
-    the images are phantoms. Columns: group, row, measured_on ("train folder", "test", "official test"), images,
-    patients, statistic, mean, sd (over seeds), lower, upper (95 % interval over patients), source, link.
+    replay: published_replay; table: metrics.csv; compared: against_baselines; field: results/field.csv. Columns: group,
+    row, measured_on ("train folder", "test", "official test"), n_films, n_children, statistic, value, sd, lower,
+    upper, source, link.
     """
+    shown = test_rows(table)
+    rows = _train_folder_rows(replay, (index.folder == "train").sum())
+    parts = [("published experiment", "published experiment, on test", shown[shown.network == metrics.PUBLISHED])]
+    parts += [("baselines", name, compared[compared.network == network]) for network, name in BASELINES.items()]
+    own = shown[shown.network == metrics.OWN]
+    parts += [("this study", name, own[own.seed == seed]) for seed, name in OWN_NETWORKS.items()]
+    n = {"measured_on": "test"} | own[["n_films", "n_children"]].iloc[0].to_dict()
+    for group, name, part in parts:
+        figures = part[part.statistic.isin(metrics.HEADLINE)][["statistic", *FIGURES]].to_dict("records")
+        rows += [{"group": group, "row": name} | n | one for one in figures]
+    columns = ["group", "row", "measured_on", "n_films", "n_children", "statistic", *FIGURES, "source", "link"]
+    return pd.DataFrame(rows + _field_rows(field)).reindex(columns=columns)
+
+
+def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> list[dict]:
+    lines = replay.set_index("quantity")
     rows = []
-    folder = index[index.folder == "train"]
-    for source, name, images in (
-        ("published", "as published", PUBLISHED_IMAGES),
-        ("replayed", "replayed", len(folder)),
-    ):
+    for source, name, n in (("published", "as published", PUBLISHED_IMAGES), ("replayed", "replayed", n_films)):
         for statistic in ("accuracy", "sensitivity", "specificity"):
-            line = replay[replay.quantity == f"{statistic}, train folder"].iloc[0]
+            line = lines.loc[f"{statistic}, train folder"]
             row = {
                 "group": "published experiment",
                 "row": f"published experiment, {name}",
                 "measured_on": "train folder",
-                "images": images,
             }
             sd = line.sd if source == "replayed" else np.nan
-            rows.append(row | {"statistic": statistic, "mean": line[source], "sd": sd})
-    decided = headline_rows(summary)
-    n = {"measured_on": "test", "images": decided.n_images.iloc[0], "patients": decided.n_patients.iloc[0]}
-    lines = [
-        (
-            "published experiment",
-            "published experiment, on unseen children",
-            decided[decided.network == metrics.PUBLISHED],
-        )
-    ]
-    lines += [("baselines", name, compared[compared.network == network]) for network, name in BASELINES.items()]
-    lines += [("this study", name, decided[decided.network == network]) for network, name in OWN_NETWORKS.items()]
-    for group, name, part in lines:
-        part = part[part.statistic.isin(metrics.HEADLINE)]
-        figures = part[["statistic", "mean", "sd", "lower", "upper"]].to_dict("records")
-        rows += [{"group": group, "row": name} | n | of_statistic for of_statistic in figures]
-    for line in field.itertuples():
-        row = {"group": "field", "row": f"{line.source}: {line.method}", "measured_on": "official test"}
-        row |= {"images": line.images, "source": line.source, "link": line.link}
-        values = {name: (getattr(line, name), getattr(line, f"{name}_sd", np.nan)) for name in metrics.HEADLINE}
-        rows += [row | {"statistic": s, "mean": mean, "sd": sd} for s, (mean, sd) in values.items() if mean == mean]
-    columns = ["group", "row", "measured_on", "images", "patients", "statistic", "mean", "sd", "lower", "upper"]
-    return pd.DataFrame(rows).reindex(columns=[*columns, "source", "link"])
+            rows.append(row | {"n_films": n, "statistic": statistic, "value": line[source], "sd": sd})
+    return rows
 
 
-def differences(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
-    """The study's CNN minus the published CNN on the same test images, each where it decides: statistic, difference,
-    lower, upper (95 % interval over patients), mean over seeds.
+def _field_rows(field: pd.DataFrame) -> list[dict]:
+    rows = []
+    for line in field.to_dict("records"):
+        row = {"group": "field", "row": f"{line['source']}: {line['method']}", "measured_on": "official test"}
+        row |= {"n_films": line["images"], "source": line["source"], "link": line["link"]}
+        known = [name for name in metrics.HEADLINE if pd.notna(line[name])]
+        rows += [row | {"statistic": s, "value": line[s], "sd": line.get(f"{s}_sd", np.nan)} for s in known]
+    return rows
+
+
+def differences(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """The study's network minus the published one on the same test films, mean over seeds.
+
+    thresholds: "published at 0.5" (as it was published), or "both on tune". Columns: thresholds, statistic, difference,
+    lower, upper.
     """
-    test, decided = predictions[predictions.split == "test"], decision_points(points)
-    own, other = ({s: p for (name, s), p in decided.items() if name == n} for n in (metrics.OWN, metrics.PUBLISHED))
-    found = metrics.paired_bootstrap(
+    rows = []
+    for name, fixed in (("published at 0.5", (metrics.PUBLISHED,)), ("both on tune", ())):
+        pair = predictions[predictions.network.isin((metrics.OWN, metrics.PUBLISHED))]
+        points = metrics.operating_points(pair, fixed)
+        found = _against(pair[pair.split == "test"], metrics.PUBLISHED, points, config)
+        rows += [{"thresholds": name, "statistic": statistic} | found[statistic] for statistic in HEADLINE]
+    return pd.DataFrame(rows)
+
+
+def _against(test: pd.DataFrame, network: str, points: Mapping, config: Config) -> dict[str, dict]:
+    return metrics.paired_bootstrap(
         test[test.network == metrics.OWN],
-        test[test.network == metrics.PUBLISHED],
-        own,
-        other,
+        test[test.network == network],
+        metrics.of_network(points, metrics.OWN),
+        metrics.of_network(points, network),
         config.bootstrap_resamples,
         config.split_seed,
     )
-    return pd.DataFrame([{"statistic": name} | found[name] for name in HEADLINE])
 
 
-def record_reading(summary: dict, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Add this reading of test to results/test_ledger.csv and return the ledger.
+def mcnemar(test: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """Exact McNemar test per seed: films that only the study's network, or only the published one, decides rightly."""
+    rows = []
+    for seed in metrics.of_network(points, metrics.OWN):
+        right = [
+            ~wrong_decisions(test[(test.network == n) & (test.seed == seed)].sort_values("path"), points).wrong
+            for n in (metrics.OWN, metrics.PUBLISHED)
+        ]
+        rows.append({"seed": seed} | metrics.mcnemar(*right))
+    return pd.DataFrame(rows)
 
-    A reading is known by a digest of the test predictions, so that the same configuration run again adds no row. Only
-    the full profile keeps account; of phantoms and samples, the last reading alone is kept.
+
+def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Every network and baseline on test, and the study's network minus each.
+
+    predictions: all splits, baselines included. Columns: network, statistic, value, sd, lower, upper, difference,
+    difference_lower, difference_upper.
+    """
+    points = metrics.operating_points(predictions)
+    test = predictions[predictions.split == "test"]
+    rows = []
+    for network in dict.fromkeys(test.network):
+        found = metrics.summarise_split(test[test.network == network], points, config)
+        means = found[found.seed == "mean"].set_index("statistic")[FIGURES]
+        more = {} if network == metrics.OWN else _against(test, network, points, config)
+        for statistic in metrics.HEADLINE:
+            row = {"network": network, "statistic": statistic} | means.loc[statistic].to_dict()
+            given = more.get(statistic, {})
+            row |= {"difference": given.get("difference", np.nan)}
+            rows.append(row | {f"difference_{side}": given.get(side, np.nan) for side in ("lower", "upper")})
+    return pd.DataFrame(rows)
+
+
+def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Add this evaluation on test to results/test_ledger.csv and return the ledger; table: metrics.csv.
+
+    A digest of the test logits, rounded to 6 digits, identifies an evaluation: the same predictions add no row. Only
+    the full profile keeps earlier rows.
     """
     path = config.results / "test_ledger.csv"
     keeps = config.profile == "full" and path.exists()
     ledger = pd.read_csv(path, dtype={"predictions": str}) if keeps else pd.DataFrame()
-    rows = headline_rows(summary)
-    rows = rows[rows.network == metrics.OWN].set_index("statistic")
     test = predictions[(predictions.split == "test") & (predictions.network == metrics.OWN)]
-    digest = hashlib.sha256(test[["seed", "path", "probability"]].to_csv(index=False).encode()).hexdigest()[:12]
+    digest = digest_of(test)
     if ledger.empty or digest not in set(ledger.predictions):
-        reading = {"reading": len(ledger) + 1, "predictions": digest, "network": metrics.OWN}
-        reading |= {"images": test.path.nunique(), "seeds": test.seed.nunique()}
-        reading |= {name: round(float(rows["mean"][name]), 4) for name in HEADLINE}
-        ledger = pd.concat([ledger, pd.DataFrame([reading])], ignore_index=True)
+        shown = test_rows(table)
+        mean = shown[(shown.network == metrics.OWN) & (shown.seed == "mean")].set_index("statistic").value
+        row = {"evaluation": len(ledger) + 1, "predictions": digest, "network": metrics.OWN}
+        row |= {"n_films": test.path.nunique(), "seeds": test.seed.nunique()}
+        row |= {name: round(float(mean[name]), 4) for name in HEADLINE}
+        ledger = pd.concat([ledger, pd.DataFrame([row])], ignore_index=True)
         write_table(ledger, path)
     return ledger
 
 
+def digest_of(test: pd.DataFrame) -> str:
+    """12 hexadecimal digits of the seeds, paths and rounded logits of predictions."""
+    text = test[["seed", "path", "logit"]].to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# --- parts of test ---
+
+
+def in_parts(table: pd.DataFrame, parts: Mapping[str, tuple], points: Mapping, config: Config) -> pd.DataFrame:
+    """Statistics of one network on parts of its test films.
+
+    table: predictions of one network, all seeds; parts: name -> (bool mask over table, names of statistics). Columns:
+    part, n_films, n_children, statistic, value, sd, lower, upper. Parts without films are left out.
+    """
+    rows = []
+    for name, (mask, statistics) in parts.items():
+        if not mask.any():
+            continue
+        found = metrics.summarise_split(table[mask], points, config)
+        found = found[found.seed.isin(("mean", "ensemble"))].set_index("statistic").loc[list(statistics)]
+        rows.append(found.reset_index().assign(part=name))
+    return pd.concat(rows, ignore_index=True)[["part", "n_films", "n_children", "statistic", *FIGURES]]
+
+
+def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, config: Config) -> pd.DataFrame:
+    """Every network on all of test, the films of earlier versions and the unseen ones, per film and per child.
+
+    predictions: all splits, the ensemble included; parts: load_parts. Per child: the mean logit over the child's films.
+    Columns: network, unit ("film", "child"), then those of `in_parts`.
+    """
+    test = predictions[predictions.split == "test"]
+    rows = []
+    for network in (metrics.PUBLISHED, metrics.OWN, metrics.ENSEMBLE):
+        films = test[test.network == network]
+        of = films.path.map(parts) if len(parts) else pd.Series("all", index=films.index)
+        wanted = {"all": films, "earlier": films[of == "earlier"], "unseen": films[of == "unseen"]}
+        for name, part in wanted.items():
+            for unit, some in (("film", part), ("child", metrics.per_child(part))) if len(part) else ():
+                found = in_parts(some, {name: (np.ones(len(some), bool), HEADLINE)}, points, config)
+                rows.append(found.assign(network=network, unit=unit, n_films=part.path.nunique()))
+    table = pd.concat(rows, ignore_index=True)
+    return table[["network", "unit", *table.columns[:-2]]]
+
+
+def subgroups(table: pd.DataFrame, points: Mapping, config: Config, runs: int = 4) -> pd.DataFrame:
+    """Sensitivity by subtype; specificity by series of file names and by runs of file numbers.
+
+    NORMAL files count up within a series, so a run of numbers is a time of acquisition. Age and sex, which a reader
+    would want here, are not published. See `in_parts` for the columns.
+    """
+    series = np.where(table.path.str.contains("NORMAL2-"), "NORMAL2-IM-", "IM-")
+    normal = (table.label == 0).to_numpy()
+    parts = {
+        "bacteria": ((table.subtype == "bacteria").to_numpy(), ["sensitivity"]),
+        "virus": ((table.subtype == "virus").to_numpy(), ["sensitivity"]),
+    }
+    number = pd.to_numeric(table.path.str.extract(r"IM-(\d+)", expand=False), errors="coerce")
+    for name in ("IM-", "NORMAL2-IM-"):
+        of_series = normal & (series == name)
+        parts[f"series {name}"] = (of_series, ["specificity"])
+        found = np.sort(number[of_series].dropna().unique())
+        for some in np.array_split(found, runs) if len(found) >= 10 * runs else []:
+            inside = of_series & number.between(some[0], some[-1]).to_numpy()
+            parts[f"{name}{int(some[0]):04d} to {int(some[-1]):04d}"] = (inside, ["specificity"])
+    return in_parts(table, parts, points, config)
+
+
+def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
+    """The headline under other analyses: columns of `in_parts`.
+
+    Distinct films; one film a patient; without patients whose bare number is also in train; threshold 0.5; per child.
+    """
+    rows = index.set_index("path").loc[table.path]
+    known = set(index.patient_number[index.split.isin(("train", "tune"))])
+    first_of_bytes = index[index.split == "test"].drop_duplicates("sha256").path
+    first_of_patient = index[index.split == "test"].drop_duplicates("patient").path
+    parts = {
+        "as reported": (np.ones(len(table), bool), metrics.HEADLINE),
+        "distinct films": (table.path.isin(first_of_bytes).to_numpy(), metrics.HEADLINE),
+        "one film a patient": (table.path.isin(first_of_patient).to_numpy(), metrics.HEADLINE),
+        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), metrics.HEADLINE),
+    }
+    fixed = dict.fromkeys(points, metrics.FIXED)
+    children = metrics.per_child(table)
+    more = [
+        in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), metrics.HEADLINE)}, fixed, config),
+        in_parts(children, {"per child": (np.ones(len(children), bool), metrics.HEADLINE)}, points, config),
+    ]
+    return pd.concat([in_parts(table, parts, points, config), *more], ignore_index=True)
+
+
+# --- calibration, abstention and errors ---
+
+
+def calibration(test: pd.DataFrame, bins: int = metrics.BINS) -> pd.DataFrame:
+    """metrics.reliability of each network's test predictions, all seeds together: network, then its columns."""
+    tables = [
+        metrics.reliability(part.label, part.probability, bins).assign(network=network)
+        for network, part in test.groupby("network", sort=False)
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["network", *table.columns[:-1]]]
+
+
+def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """Accuracy on the films that are left when the network may abstain from those nearest to its threshold.
+
+    Columns: coverage (share of films decided), network, accuracy, sd over seeds. Distance is in logits.
+    """
+    rows = []
+    for network, of_network in table.groupby("network", sort=False):
+        curves = []
+        for seed, part in of_network.groupby("seed"):
+            threshold = points[network, seed].threshold
+            distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
+            right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
+            surest = right[np.argsort(-distance, kind="stable")]
+            curves.append([surest[: max(1, round(c * len(surest)))].mean() for c in COVERAGES])
+        for coverage, values in zip(COVERAGES, np.transpose(curves), strict=True):
+            sd = values.std(ddof=1) if len(values) > 1 else np.nan
+            rows.append({"coverage": coverage, "network": network, "accuracy": values.mean(), "sd": sd})
+    return pd.DataFrame(rows)
+
+
+def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFrame:
+    """The films that most seeds decide wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
+
+    table: predictions of one network, all seeds. At most n false negatives (lowest probability first) and n false
+    positives (highest first).
+    """
+    films = (
+        wrong_decisions(table, points)
+        .groupby(["path", "subtype", "label"], sort=True)
+        .agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
+    )
+    films = films[films.seeds_wrong > 0].reset_index()
+    missed = films[films.label == 1].sort_values(["seeds_wrong", "probability"], ascending=[False, True]).head(n)
+    alarms = films[films.label == 0].sort_values(["seeds_wrong", "probability"], ascending=[False, False]).head(n)
+    listed = pd.concat([missed.assign(error="false negative"), alarms.assign(error="false positive")])
+    return listed[["error", "path", "subtype", "probability", "seeds_wrong"]].reset_index(drop=True)
+
+
+def errors_in_common(table: pd.DataFrame, grey: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """Films that at least half of the seeds decide wrongly, against the others of their class.
+
+    table: predictions of one network, all seeds; grey: indexed by path, a column per grey-level statistic
+    (audit.grey_statistics). Columns: label, decided (rightly, wrongly), films, share_virus, and the means of grey.
+    """
+    films = (
+        wrong_decisions(table, points)
+        .groupby(["path", "label", "subtype"])
+        .wrong.mean()
+        .reset_index()
+        .join(grey, on="path")
+    )
+    films["decided"] = np.where(films.wrong >= 0.5, "wrongly", "rightly")
+    films["label"] = films.label.map(dict(enumerate(CLASSES)))
+    groups = films.assign(share_virus=films.subtype == "virus").groupby(["label", "decided"])
+    means = groups[["share_virus", *grey.columns]].mean()
+    return groups.size().rename("n_films").to_frame().join(means).reset_index()
+
+
+def wrong_decisions(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """The predictions of one network with a column more: wrong, whether its decision is."""
+    network = table.network.iloc[0]
+    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
+    return table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
+
+
+# --- robustness ---
+
+
+def robustness(
+    predictors: Mapping[tuple[str, int], Callable[[np.ndarray], np.ndarray]],
+    images: np.ndarray,
+    label: np.ndarray,
+    points: Mapping,
+) -> pd.DataFrame:
+    """AUROC, sensitivity and specificity of every network under every corruption, at the same thresholds.
+
+    predictors: (network, seed) -> function from uint8 (n, size, size) films to logits (n,); images: the test
+    films; label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, value, sd (over
+    seeds).
+    """
+    identity = Corruption(lambda x, amount, rng: x, "", (0.0,))
+    rows = []
+    for name, corruption in tqdm(({"none": identity} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
+        severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
+        corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
+        for (network, seed), predict in predictors.items():
+            each = np.split(expit(predict(corrupted)), len(severities))  # one call: a call has a fixed cost
+            for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
+                rates = metrics.at_threshold(label, probability, points[network, seed].threshold)
+                values = {"auroc": metrics.ranking(label, probability)["auroc"]} | rates
+                for statistic in ("auroc", "sensitivity", "specificity"):
+                    rows.append((name, severity, amount, corruption.unit, network, statistic, values[statistic]))
+    keys = ["corruption", "severity", "amount", "unit", "network", "statistic"]
+    table = pd.DataFrame(rows, columns=[*keys, "figure"])
+    return table.groupby(keys, sort=False).figure.agg(value="mean", sd="std").reset_index()
+
+
+# --- the val folder ---
+
+
 def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataFrame:
-    """A row per image of the val folder: path, label, and probability and decision of each network for one seed."""
+    """A row per film of the val folder: path, label, and probability and decision of each network for one seed."""
     val = predictions[(predictions.split == "val") & (predictions.seed == seed)]
     rows = val[val.network == metrics.OWN][["path", "label"]].reset_index(drop=True)
     for network in ("published_unscaled", metrics.PUBLISHED, metrics.OWN):
@@ -247,7 +513,7 @@ def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataF
 
 
 def val_against_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Images of the val folder called PNEUMONIA, per class: as published, replayed with its flaw, and done rightly."""
+    """Films of the val folder called PNEUMONIA, per class: as published, replayed, and with scaled films."""
     rows = []
     for label, name in enumerate(CLASSES):
         part = table[table.label == label]
@@ -258,10 +524,9 @@ def val_against_published(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("true class")
 
 
-def sixteen(n: int = 16, level: float = 0.95) -> pd.DataFrame:
-    """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 right answers of n."""
-    right = np.array([16, 15, 14, 12, 8])
-    tail = (1 - level) / 2
-    lower = beta.ppf(tail, right, n - right + 1)
-    upper = np.where(right == n, 1, beta.ppf(1 - tail, right + 1, np.maximum(n - right, 1)))
-    return pd.DataFrame({"right": right, "of": n, "lower": lower.round(3), "upper": upper.round(3)})
+def sixteen(n: int = 16, level: float = metrics.LEVEL) -> pd.DataFrame:
+    """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 correct answers of n."""
+    counts = [16, 15, 14, 12, 8]
+    ends = [binomtest(right, n).proportion_ci(level, method="exact") for right in counts]
+    rows = [(right, n, round(end.low, 3), round(end.high, 3)) for right, end in zip(counts, ends, strict=True)]
+    return pd.DataFrame(rows, columns=["right", "of", "lower", "upper"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,15 @@ def outputs(network: keras.Model, inputs) -> np.ndarray:
     parts = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
     # Where a network is on several GPUs, each of them answers, one after the other: the first answer is taken.
     return np.concatenate([network.predict_on_batch(part)[: len(part), 0] for part in parts])
+
+
+def in_float32(network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
+    """The same weights in float32, without the optimizer, so that it predicts alike on every kind of CPU."""
+    weights = network.get_weights()
+    start(0)  # numbers the layers from 1, so that their names do not depend on what was built before
+    exact = build()
+    exact.set_weights(weights)
+    return exact
 
 
 def describe() -> dict[str, str | int]:

@@ -61,7 +61,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-def _convolution(channels: int, size: int = 3, stride: int = 1, **kwargs) -> keras.layers.Conv2D:
+def _convolution(channels: int, size: int, stride: int, **kwargs) -> keras.layers.Conv2D:
     # No bias: the normalisation that follows has one.
     return layers.Conv2D(
         channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", **kwargs
@@ -113,24 +113,24 @@ def _through(branch: list, x, training: bool):
 
 
 def build(config: Config) -> keras.Model:
-    """The study's CNN: float32 (batch, input_size, input_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
+    """The study's CNN: float32 (batch, image_size, image_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
 
-    The network rescales by itself, so that whoever loads it can't feed it the wrong range. It ends on maps of 3 x 3
-    places (for 120 pixels), each of which sees the whole film.
+    The network rescales its input itself, so that no caller can feed the wrong range. The first convolution sees every
+    pixel of 128 x 128 and leaves 24 x 24 places; the last maps have 3 x 3 places, each of which sees the whole frame.
     """
     return keras.Sequential(
         [
-            keras.Input((config.input_size, config.input_size, 1)),
+            keras.Input((config.image_size, config.image_size, 1)),
             layers.Rescaling(1 / 127.5, offset=-1),
-            _convolution(32, size=11, stride=5),  # sees every pixel, and leaves as few places as a smaller film would
+            layers.Conv2D(32, 11, 5, use_bias=False, kernel_initializer="he_normal"),
             FusedBatchNormalization(),
             layers.ReLU(),
             Residual(32),
-            Residual(64, stride=2),
-            Residual(64),
+            Residual(48, stride=2),
+            Residual(48),
+            Residual(96, stride=2),
+            Residual(96),
             Residual(128, stride=2),
-            Residual(128),
-            Residual(192, stride=2),
             layers.GlobalAveragePooling2D(),
             layers.Dropout(0.2),
             layers.Dense(1, dtype="float32"),

@@ -98,14 +98,21 @@ class _Progress(keras.callbacks.Callback):
 
 
 def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: bool = True) -> np.ndarray:
-    """Probability of PNEUMONIA for each row of the index, float64 (n,).
+    """Logit of PNEUMONIA for each row of the index, float64 (n,).
 
     scaled=False feeds images in 0..255 to the network trained on 0..1, as the experiment did with the val folder: the
     sigmoid saturates and the "probabilities" are zeros and ones.
     """
     generator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255 if scaled else None)
     batches = _flow(index, config, generator, 32, False, 0)
-    return network.predict(batches, verbose=0)[:, 0].astype(np.float64)
+    return logit(network.predict(batches, verbose=0)[:, 0])
+
+
+def logit(probability: np.ndarray) -> np.ndarray:
+    """Logits, float64, of probabilities; exact zeros and ones become -30 and 30."""
+    p = probability.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(p) - np.log1p(-p), -30, 30)
 
 
 def as_input(images: np.ndarray) -> np.ndarray:
@@ -119,4 +126,4 @@ def as_input(images: np.ndarray) -> np.ndarray:
 
 def predict_arrays(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """`predict` for decoded images, uint8 (n, size, size): float64 (n,)."""
-    return backend.outputs(network, as_input(images)).astype(np.float64)
+    return logit(backend.outputs(network, as_input(images)))

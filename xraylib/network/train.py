@@ -1,4 +1,4 @@
-"""Train both networks for every seed, resumably: a training lives in a folder named after all that it depends on."""
+"""Train both networks for every seed: a finished training lives in a folder named after all that it depends on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from xraylib.config import Config
-from xraylib.data import corruptions
+from xraylib.data.frames import Box
 from xraylib.files import UserError, say, whole, write_json, write_table
-from xraylib.network import augment, backend, model, optimizer, published
+from xraylib.network import augment, backend, lungs, model, optimizer, published
 from xraylib.network.backend import keras, tf
 from xraylib.network.weights import load_network, save_network
 
@@ -79,8 +79,8 @@ def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say 
 
 
 def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config, say: Say) -> Training:
-    """One training of "published" or "xray_cnn", resumed where it stopped; nothing is done if it is complete."""
-    folder = config.build / "trained" / f"{network}_seed{seed}_{fingerprint(network, seed, index, config)}"
+    """One training of "published" or "xray_cnn"; nothing is done if it is there already."""
+    folder = config.build / "trained" / f"{network}_seed{seed}_{fingerprint(network, seed, index, images, config)}"
     training = Training(network, seed, folder)
     name = f"{network}, seed {seed}"
     if (folder / "done.json").exists():
@@ -93,33 +93,30 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
     predictions = pd.concat(
-        [
-            index.loc[rows, _IMAGE].assign(network=name, seed=seed, probability=probability)
-            for name, rows, probability in predictions
-        ]
+        [index.loc[rows, _IMAGE].assign(network=name, seed=seed, logit=logit) for name, rows, logit in predictions]
     )
-    write_table(predictions[["network", "seed", *_IMAGE, "probability"]], folder / "predictions.csv")
+    write_table(predictions[["network", "seed", *_IMAGE, "logit"]], folder / "predictions.csv")
     write_json({"seconds": seconds}, folder / "done.json")  # last: its presence says that the rest is whole
-    for checkpoint in folder.glob("epoch_*"):
-        checkpoint.unlink()
     say(f"{name}: done in {seconds:.0f} s")
     return training
 
 
-def fingerprint(network: str, seed: int, index: pd.DataFrame, config: Config) -> str:
+def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
     settings = {
         name: str(value)
         for name, value in asdict(config).items()
         if name not in _NOT_TRAINING and not isinstance(value, Path)
     }
-    code = [published] if network == "published" else [model, optimizer, augment, corruptions]
+    code = [published] if network == "published" else [model, optimizer, augment]
     digest = hashlib.sha256()
     digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
     for module in [*code, backend]:
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     digest.update(index[["path", "sha256", "split", "label"]].to_csv(index=False).encode())
+    if network != "published":  # frames follow from the films, the locator's weights and the code that cuts them
+        digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()[:12]
 
 
@@ -127,8 +124,9 @@ def _train_published(seed, index, images, config, folder, say):
     started = time.monotonic()
     backend.start(seed)
     network, history = published.train(index, config, seed, say)
-    probability = published.predict(network, index, config)
-    everything, val = index.index, index.index[index.folder == "val"]
+    everything = index.index if config.score_test else index.index[index.split != "test"]
+    val = index.index[index.folder == "val"]
+    probability = published.predict(network, index.loc[everything], config)
     unscaled = published.predict(network, index.loc[val], config, scaled=False)
     row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
     predictions = [("published", everything, probability), ("published_unscaled", val, unscaled)]
@@ -137,35 +135,20 @@ def _train_published(seed, index, images, config, folder, say):
 
 def _train_own(seed, index, images, config, folder, say):
     backend.start(seed, backend.precision())
-    with backend.strategy().scope():
-        network, done = _resume(folder) or (compiled(index, config), pd.DataFrame())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
-    rows = done.to_dict("records")
-    for epoch in range(len(rows) + 1, config.epochs + 1):
-        started = time.monotonic()
-        logs = fit_epoch(network, images, train_rows, labels, config, seed, epoch)
-        if not np.isfinite(logs["loss"][-1]):
-            raise UserError(f"xray_cnn seed {seed}: loss is {logs['loss'][-1]} in epoch {epoch}. Lower learning_rate.")
-        tune = predict(network, images, tune_rows)
-        rows.append(_history_row(epoch, logs, labels[tune_rows], tune, time.monotonic() - started))
-        _checkpoint(network, pd.DataFrame(rows), folder, epoch)
-        _report(rows[-1], config, say)
-    exact = _in_float32(network, config)
-    predictions = [("xray_cnn", index.index, predict(exact, images))]
-    for name in corruptions.SERIES:  # for the choice of the threshold
-        spoil = partial(corruptions.corrupt, name=name, severity=corruptions.SERIES_SEVERITY)
-        probability = predict(exact, images, tune_rows, spoil)
-        predictions.append((f"xray_cnn{corruptions.SPOILT}{name}", index.index[tune_rows], probability))
-    return exact, pd.DataFrame(rows), predictions
+    order = augment.shuffled(train_rows, config.batch_size, config.epochs, seed)
+    with backend.strategy().scope():
+        network = compiled(len(order), config)
+    report = _Report(network, images[tune_rows], labels[tune_rows], config, say)
+    fit(network, images, labels, order, config, seed, [report])
+    exact = backend.in_float32(network, lambda: model.build(config))
+    rows = index.index if config.score_test else index.index[index.split != "test"]
+    return exact, pd.DataFrame(report.rows), [("xray_cnn", rows, predict(exact, images, rows.to_numpy()))]
 
 
-def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
-    """The study's network, untrained, with its optimizer and loss; UserError where there is not even one batch."""
-    n = (index.split == "train").sum()
-    if n < config.batch_size:
-        raise UserError(f"train split: {n} images; wanted at least {config.batch_size}, one batch. Add images.")
-    steps = config.epochs * (n // config.batch_size)
+def compiled(steps: int, config: Config) -> keras.Model:
+    """The study's network, untrained, with its optimizer and loss, for a training of so many steps."""
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10, steps, warmup_target=config.learning_rate, warmup_steps=max(1, steps // 10)
     )
@@ -179,24 +162,31 @@ def compiled(index: pd.DataFrame, config: Config) -> keras.Model:
     return network
 
 
-def fit_epoch(
-    network: keras.Model, images, rows, labels, config: Config, seed: int, epoch: int, callbacks=None
-) -> dict[str, list[float]]:
-    """One epoch of the recipe on a `compiled` network, from (seed, epoch) alone; returns Keras' logs.
+def fit(network: keras.Model, images, labels, order, config: Config, seed: int, callbacks: list) -> None:
+    """Train a `compiled` network on images, uint8 (n, size, size), with labels, int (n,).
 
-    images, rows, labels: as in augment.batches; callbacks: a list, as for `fit`.
+    order: the rows of each batch, int (steps, batch), see augment.shuffled. UserError where there is not one batch.
     """
-    batches = augment.batches(images, rows, labels, config, seed, epoch)
-    _seed_dropout(network, seed, epoch)
-    weights = _class_weights(labels[rows])
-    return network.fit(batches, class_weight=weights, shuffle=False, verbose=0, callbacks=callbacks).history
+    if not len(order):
+        raise UserError(f"train split: fewer images than a batch, {config.batch_size}. Add images.")
+    targets = labels.astype(np.float32)
 
+    def make(step: int, rows: np.ndarray):
+        with tf.device("CPU"):  # where there is a GPU, it trains meanwhile
+            pixels = tf.cast(images[rows], tf.float32)[..., None]
+            return augment.augment(pixels, tf.constant([seed, step]), config.without), targets[rows, None]
 
-def _seed_dropout(network: keras.Model, seed: int, epoch: int) -> None:
-    """Make dropout depend on (seed, epoch) alone: a saved network forgets the state of its random generators."""
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.seed_generator.state.assign([seed, epoch << 20])
+    n, size = config.batch_size, config.image_size
+    batches = augment.dataset(order, make, [(n, size, size, 1), (n, 1)])
+    network.fit(
+        batches,
+        epochs=config.epochs,
+        steps_per_epoch=len(order) // config.epochs,
+        class_weight=_class_weights(labels[np.unique(order)]),
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
 
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:
@@ -204,77 +194,80 @@ def _class_weights(labels: np.ndarray) -> dict[int, float]:
     return dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels).tolist()))
 
 
-def _history_row(epoch: int, logs: dict, labels: np.ndarray, tune: np.ndarray, seconds: float) -> dict:
-    return {
-        "epoch": epoch,
-        "loss": float(logs["loss"][-1]),
-        "accuracy": float(logs["accuracy"][-1]),
-        "tune_loss": float(log_loss(labels, tune, labels=[0, 1])),
-        "tune_auroc": float(roc_auc_score(labels, tune)),
-        "seconds": seconds,
-    }
+class _Report(keras.callbacks.Callback):
+    """A row of history and a line of progress for each epoch, with loss and AUROC on tune."""
+
+    def __init__(self, network, images: np.ndarray, labels: np.ndarray, config: Config, say: Say):
+        super().__init__()
+        self.network, self.images, self.labels, self.config, self.say = network, images, labels, config, say
+        self.rows: list[dict] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise UserError(f"xray_cnn: loss is {logs['loss']} in epoch {epoch + 1}. Lower learning_rate.")
+        logit = predict(self.network, self.images)
+        probability, seconds = expit(logit), time.monotonic() - self.started
+        row = {"epoch": epoch + 1, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
+        row["tune_loss"] = float(log_loss(self.labels, probability, labels=[0, 1]))
+        row["tune_accuracy"] = float(((logit >= 0) == self.labels).mean())
+        row["tune_auroc"] = float(roc_auc_score(self.labels, logit))
+        self.rows.append(row | {"seconds": seconds})
+        self.say(
+            f"epoch {epoch + 1:2d} of {self.config.epochs}, loss {row['loss']:.3f}, tune AUROC "
+            f"{row['tune_auroc']:.3f}, "
+            f"{seconds:.1f} s, about {seconds * (self.config.epochs - epoch - 1):.0f} s left"
+        )
 
 
-def _report(row: dict, config: Config, say: Say) -> None:
-    left = row["seconds"] * (config.epochs - row["epoch"])
-    say(
-        f"epoch {row['epoch']:2d} of {config.epochs}, loss {row['loss']:.3f}, tune AUROC {row['tune_auroc']:.4f}, "
-        f"{row['seconds']:.1f} s, about {left:.0f} s left"
-    )
+def predict(network: keras.Model, images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Logit of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of frames, uint8 (n, size, size).
 
-
-def _checkpoint(network: keras.Model, history: pd.DataFrame, folder: Path, epoch: int) -> None:
-    write_table(history, folder / f"epoch_{epoch:03d}.csv")
-    with whole(folder / f"epoch_{epoch:03d}.keras") as temporary:
-        network.save(temporary)  # with the optimizer's state: training goes on from here with the same bits
-    for suffix in ("keras", "csv"):
-        (folder / f"epoch_{epoch - 1:03d}.{suffix}").unlink(missing_ok=True)
-
-
-def _resume(folder: Path) -> tuple[keras.Model, pd.DataFrame] | None:
-    checkpoints = sorted(folder.glob("epoch_*.keras"))
-    if not checkpoints:
-        return None
-    return keras.models.load_model(checkpoints[-1]), pd.read_csv(checkpoints[-1].with_suffix(".csv"))
-
-
-def predict(
-    network: keras.Model,
-    images: np.ndarray,
-    rows: np.ndarray | None = None,
-    spoil: Callable[[np.ndarray], np.ndarray] = np.asarray,
-) -> np.ndarray:
-    """Probability of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of uint8 (n, size, size) images.
-
-    Each image is seen in augment.FRAME, as `spoil` leaves it. Of a mapped file, a thousand images at a time are in
-    memory.
+    Of a mapped file, 1,024 frames at a time are in memory.
     """
-    size = network.input_shape[1]
     rows = np.arange(len(images)) if rows is None else rows
-    logits = []
-    for part in np.array_split(rows, max(1, -(-len(rows) // 1024))):
-        films = tf.cast(spoil(images[part])[..., None], tf.float32)
-        logits.append(backend.outputs(network, augment.view(films, size)))
-    return expit(np.concatenate(logits).astype(np.float64))
+    parts = np.array_split(rows, max(1, -(-len(rows) // 1024)))
+    logits = [backend.outputs(network, images[part][..., None].astype(np.float32)) for part in parts]
+    return np.concatenate(logits).astype(np.float64)
 
 
 def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
-    """(network, seed) -> the trained network of config.models as a function of uint8 (n, size, size) images to (n,)."""
-    apply = {"published": published.predict_arrays, "xray_cnn": predict}
-    return {
-        (network, seed): partial(apply[network], load_network(config.network_file(network, seed)))
-        for network in NETWORKS
-        for seed in config.seeds
-    }
+    """(network, seed) -> the trained network of config.models as a function of films, uint8 (n, h, w), to logits (n,).
+
+    The study's networks see the frames that the locator cuts from the films, the published ones the whole films.
+    """
+    locator = load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1))
+    last: dict[str, np.ndarray] = {}
+
+    def cut(films: np.ndarray) -> np.ndarray:
+        if last.get("films") is not films:  # all seeds see the same frames
+            boxes = lungs.boxes(lungs.locate(locator, films))
+            last.update(films=films, frames=lungs.cut(films, boxes, config.image_size))
+        return last["frames"]
+
+    functions: dict[tuple[str, int], Callable] = {}
+    for seed in config.seeds:
+        whole, own = (load_network(config.network_file(network, seed)) for network in NETWORKS)
+        functions["published", seed] = partial(published.predict_arrays, whole)
+        functions["xray_cnn", seed] = lambda films, network=own: predict(network, cut(films))
+    return functions
 
 
-def _in_float32(network: keras.Model, config: Config) -> keras.Model:
-    """The same weights in float32 arithmetic, without the optimizer: it predicts alike on every kind of CPU."""
-    weights = network.get_weights()
-    backend.start(0)  # layers are numbered anew, so that their names in the file do not tell what was built before
-    exact = model.build(config)
-    exact.set_weights(weights)
-    return exact
+def predictors_in(found: list[Box | None], config: Config) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Network -> the mean logit over seeds, (n,), of films, uint8 (n, h, w), with given boxes."""
+    whole = [load_network(config.network_file("published", seed)) for seed in config.seeds]
+    own = [load_network(config.network_file("xray_cnn", seed)) for seed in config.seeds]
+
+    def of_frames(films: np.ndarray) -> np.ndarray:
+        images = lungs.cut(films, found, config.image_size)
+        return np.mean([predict(network, images) for network in own], axis=0)
+
+    def of_films(films: np.ndarray) -> np.ndarray:
+        return np.mean([published.predict_arrays(network, films) for network in whole], axis=0)
+
+    return {"published": of_films, "xray_cnn": of_frames}
 
 
 def _without_optimizer(network: keras.Model) -> keras.Model:

@@ -32,8 +32,8 @@ def save_network(network: model.keras.Model, path: Path) -> None:
                 archive.writestr(zipfile.ZipInfo(name), data)  # of 1 January 1980
 
 
-def load_network(path: Path, input_shape: tuple[int, int, int] | None = None) -> model.keras.Model:
-    """The network of a .keras file, for prediction: images (batch, *input_shape) to one number each (batch, 1).
+def load_network(path: Path, output_shape: tuple[int, ...] = (1,)) -> model.keras.Model:
+    """The network of a .keras file, for prediction: images (batch, ...) to (batch, *output_shape).
 
     A file can't run code of its own: the format holds no pickle, and Keras' safe mode refuses Lambda layers and what is
     neither Keras' nor xraylib's. Raises UserError where the file is missing, damaged, hostile, of another architecture
@@ -49,9 +49,8 @@ def load_network(path: Path, input_shape: tuple[int, int, int] | None = None) ->
     except Exception as error:  # zip, HDF5, JSON and Keras fail each in their own way
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise UserError(f"{path}: no network of this study ({type(error).__name__}: {reason}). {REMEDY}") from error
-    wanted = (input_shape or shapes[0], (1,))
-    if shapes != wanted:
-        raise UserError(f"{path}: images {shapes[0]} to {shapes[1]}; wanted {wanted[0]} to {wanted[1]}. {REMEDY}")
+    if shapes[1] != output_shape:
+        raise UserError(f"{path}: images {shapes[0]} to {shapes[1]}; wanted {output_shape}. {REMEDY}")
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise UserError(f"{path}: weights that are not finite numbers. {REMEDY}")
     return network

@@ -1,4 +1,4 @@
-"""The study's networks as one file that runs without TensorFlow: all seeds, float32, TFLite (LiteRT)."""
+"""The released networks as files that run without TensorFlow (LiteRT): the locator, and the networks of all seeds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from xraylib.config import Config
+from xraylib.data.frames import MASK, SMALL
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, quiet, write_bytes, write_json
-from xraylib.network import augment, backend
+from xraylib.network import backend
 from xraylib.network.backend import keras, tf
 from xraylib.network.weights import load_network
 from xraylib.predict import films, outliers
@@ -21,67 +23,52 @@ UNSURE = 0.01  # share of a class
 BANDS = (0, 10, 50, 90, 100)  # of the score
 
 
-def write(config: Config) -> dict:
-    """Write the networks as one file and decision.json beside it, from results/predictions.csv; returns the decision.
-
-    Needs outliers.FILE in config.models. The same bytes at every run.
-    """
+def write(config: Config) -> None:
+    """Write the networks of all seeds, and the locator, as TFLite files; the same bytes at every run."""
     backend.start(0)  # numbers the layers from 0, whose names stand in the file
     networks = [load_network(config.network_file(metrics.OWN, seed)) for seed in config.seeds]
     write_bytes(export(networks, config.image_size), config.portable_file)
-    found = decision(pd.read_csv(config.results / "predictions.csv"), config)
-    write_json(found, config.models / "decision.json")
-    return found
+    backend.start(0)
+    locator = load_network(config.locator_file, (MASK, MASK, 1))
+    write_bytes(export_locator(locator), config.models / films.LOCATOR)
 
 
-def export(networks: Sequence[keras.Sequential], side: int) -> bytes:
-    """TFLite bytes: "images" uint8 (n, side, side) -> "logits" float32 (n, networks), one of each network.
+def write_decision(predictions: pd.DataFrame, config: Config) -> None:
+    """Write decision.json, from the predictions; outliers.FILE and the files of `write` must be in config.models."""
+    write_json(decision(predictions, config), config.models / "decision.json")
 
-    Any float32 Sequential of layers that TensorFlow can trace will do. The view's warp becomes fixed indices and
-    weights, which every runtime can read; they are found by asking augment.view, so that they are its own whatever it
-    does.
-    """
-    size = networks[0].input_shape[1]
-    sources, weights = taps(side, size)
+
+def export(networks: Sequence[keras.Model], size: int) -> bytes:
+    """TFLite bytes: "images" uint8 frames (n, size, size) -> "logits" float32 (n, networks), one of each network."""
 
     def logits(images):
-        flat = tf.cast(tf.reshape(images, (-1, side * side)), tf.float32)
-        seen = tf.reduce_sum(tf.gather(flat, sources, axis=1) * weights, axis=1)
-        seen = tf.reshape(seen, (-1, size, size, 1))
+        seen = tf.cast(images, tf.float32)[..., None]
         return {"logits": tf.concat([network(seen) for network in networks], axis=1)}
 
+    return _converted(logits, list(networks), size)
+
+
+def export_locator(locator: keras.Model) -> bytes:
+    """TFLite bytes: "images" uint8 films (n, 96, 96) -> "lungs" float32 probabilities (n, 48, 48)."""
+
+    def lungs(images):
+        seen = tf.cast(images, tf.float32)[..., None]
+        both = locator(seen) + locator(seen[:, :, ::-1])[:, :, ::-1]
+        return {"lungs": tf.sigmoid(both[..., 0] / 2)}
+
+    return _converted(lungs, [locator], SMALL)
+
+
+def _converted(function, networks: list, size: int) -> bytes:
     module = tf.Module()  # with it, the file has a signature, which names input and output
-    module.networks = list(networks)
-    module.logits = tf.function(logits, input_signature=[tf.TensorSpec((None, side, side), tf.uint8, name="images")])
+    module.networks = networks
+    module.run = tf.function(function, input_signature=[tf.TensorSpec((None, size, size), tf.uint8, name="images")])
     with quiet():
-        function = module.logits.get_concrete_function()
-        return tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert()
-
-
-def taps(side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where a view's pixels come from: int32 indices and float32 weights (4, size * size) of images of side * side.
-
-    A bilinear warp draws each pixel from a square of 2 x 2, in which even and odd rows and columns meet once each. So
-    it is shown pictures of one such class of pixels at a time: all at 1, which gives the weight, then those whose
-    number has a certain bit, which gives the index. Raises ValueError where the view is not of this kind.
-    """
-    number = np.arange(side * side, dtype=np.int32)
-    row, column = np.divmod(number, side)
-    classes = np.stack([(row % 2 == r) & (column % 2 == c) for r in (0, 1) for c in (0, 1)])
-    weights = _viewed(classes, side, size)
-    bits = range(int(number[-1]).bit_length())
-    has_bit = [_viewed(classes & (number >> bit & 1 == 1), side, size) > weights / 2 for bit in bits]
-    sources = np.sum([found.astype(np.int32) << bit for bit, found in zip(bits, has_bit, strict=True)], axis=0)
-    picture = np.random.default_rng(0).random((1, side * side), np.float32)
-    wanted, found = _viewed(picture, side, size)[0], (picture[0][sources] * weights).sum(axis=0)
-    if not np.allclose(found, wanted, atol=1e-4):
-        raise ValueError("pipeline.view: not a bilinear warp, so it can't be written as 4 pixels and weights.")
-    return sources, weights
-
-
-def _viewed(pictures: np.ndarray, side: int, size: int) -> np.ndarray:
-    images = tf.reshape(tf.cast(pictures, tf.float32), (-1, side, side, 1))
-    return augment.view(images, size).numpy().reshape(len(pictures), -1)
+        traced = module.run.get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], module)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]  # half-precision weights: half the size
+        return converter.convert()
 
 
 def decision(predictions: pd.DataFrame, config: Config) -> dict:
@@ -93,20 +80,20 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     """
     locator = [films.LOCATOR] if (config.models / films.LOCATOR).exists() else []
     portable = [config.portable_file.name, outliers.FILE, *locator]
-    networks = [config.network_file(name, seed) for name in (metrics.OWN, metrics.PUBLISHED) for seed in config.seeds]
+    networks = [config.network_file(name, seed) for name in (metrics.OWN,) for seed in config.seeds]
     files = [*networks, *(config.models / name for name in portable)]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
     own = predictions[predictions.network == metrics.OWN]
     mean = own.groupby("path").agg(split=("split", "first"), label=("label", "first"), logit=("logit", "mean"))
     tune = mean[mean.split == "tune"]
-    cut = threshold(tune.label, tune.logit)
+    cut = threshold(tune)
     seeds = {seed: table[table.split == "tune"] for seed, table in own.groupby("seed")}
     lower, upper = bounds(tune.label.to_numpy(), tune.logit.to_numpy())
     return {
         "image_size": config.image_size,
         "threshold": cut,
-        "thresholds": [threshold(seeds[seed].label, seeds[seed].logit) for seed in config.seeds],
+        "thresholds": [threshold(seeds[seed]) for seed in config.seeds],
         "lower": lower,
         "upper": upper,
         "bands": {split: bands(mean[mean.split == split], cut) for split in ("tune", "test")},
@@ -117,17 +104,10 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     }
 
 
-def threshold(label, logit) -> float:
-    """The logit with the highest balanced accuracy, midway to the next lower one; of equally good ones, the median."""
-    label, logit = np.asarray(label), np.asarray(logit, np.float64)
-    levels = np.unique(logit)
-    healthy, ill = np.sort(logit[label == 0]), np.sort(logit[label == 1])
-    specificity = np.searchsorted(healthy, levels) / max(len(healthy), 1)
-    sensitivity = 1 - np.searchsorted(ill, levels) / max(len(ill), 1)
-    balanced = specificity + sensitivity
-    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
-    i = best[(len(best) - 1) // 2]
-    return float((levels[max(i - 1, 0)] + levels[i]) / 2)
+def threshold(tune: pd.DataFrame) -> float:
+    """The study's operating point (metrics.choose_operating_point) as a logit; tune: label, logit."""
+    point = metrics.choose_operating_point(tune.assign(probability=expit(tune.logit)))
+    return float(metrics.logit(point.threshold))
 
 
 def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:

@@ -130,7 +130,7 @@ class Runner:
         refused = {"decision": "not assessed"}
         rows = [refused | {"reason": "no recognisable lungs"} for _ in films]
         if self.locator is None:  # models without a locator: networks see the whole film
-            kept, seen, masks = list(range(len(films))), films, None
+            kept, seen, masks = list(range(len(films))), list(films), None
         else:
             masks = self.locate(films)
             boxes = [frames.lung_box(mask) for mask in masks]
@@ -353,8 +353,10 @@ def summary(counts: Counter, released: Released) -> list[str]:
     ]  # fmt: skip
     such = "; ".join(f"score {part}" for part in parts) or "no film has a score"
     lines.append(f"Of the study's test films with such a score, so many had pneumonia: {such}.")
-    films, ill = (sum(band[i] for band in released.bands) for i in (2, 3))
-    lines.append(f"Of all the study's test films, {_share(ill, films)} had pneumonia.")
+    films, ill = sum(band[2] for band in released.bands), sum(band[3] for band in released.bands)
+    lines.append(
+        f"Of all the study's test films, {_share(ill, films)} had pneumonia; elsewhere it is rarer or commoner."
+    )
     return lines
 
 

@@ -50,11 +50,10 @@ class Familiar:
 
 
 def statistics(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames.
+    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames, and the lungs' shape with masks.
 
     Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
-    step between neighbours across and down at three scales, which says how rough the picture is; with masks, the shape of
-    the lungs (`_shape`).
+    step between neighbours across and down at three scales, which says how rough the picture is.
     """
     scales = [images.astype(np.float64)]
     for side in SIDES:

@@ -33,7 +33,7 @@ def plain_start():
 def test_the_network_travels_as_a_file(policy, config, tmp_path):
     backend.start(0, policy)
     network = model.build(config)
-    x = np.random.default_rng(0).uniform(0, 255, (4, config.input_size, config.input_size, 1)).astype(np.float32)
+    x = np.random.default_rng(0).uniform(0, 255, (4, config.image_size, config.image_size, 1)).astype(np.float32)
     network.save(tmp_path / "n.keras")
     backend.start(1)
     loaded = keras.models.load_model(tmp_path / "n.keras")
@@ -48,4 +48,4 @@ def test_logits_are_float32_in_either_precision(config):
 
 def test_the_network_is_small(config):
     backend.start(0)
-    assert model.build(dataclasses.replace(config, input_size=128)).count_params() <= 2_000_000
+    assert model.build(dataclasses.replace(config, image_size=128)).count_params() <= 700_000

@@ -1,7 +1,6 @@
 """Numbers: as scikit-learn and scipy have them where they define the same thing, as a hand count has them elsewhere."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -9,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import expit
 from sklearn import metrics as sk
-from sklearn.linear_model import LogisticRegression
 
 from xraylib.evaluation import metrics
 from xraylib.files import UserError
@@ -20,6 +19,7 @@ def table(label, probability, patient=None, **columns):
     n = len(label)
     base = {"network": "xray_cnn", "seed": 0, "folder": "test", "split": "test", "subtype": "virus"}
     given_columns = {"path": [f"{i}.jpeg" for i in range(n)], "label": label, "probability": probability}
+    given_columns["logit"] = metrics.logit(probability)
     return pd.DataFrame(
         base | given_columns | {"patient": range(n) if patient is None else patient} | columns, index=range(n)
     )
@@ -38,7 +38,7 @@ def scored(draw, most=60):
 
 
 def test_rates_counted_by_hand():
-    # 3 healthy children, one of them alarmed; 5 ill ones, one of them missed
+    # 3 healthy children, one false positive; 5 with pneumonia, one missed
     found = metrics.at_threshold([0, 0, 0, 1, 1, 1, 1, 1], [0.1, 0.2, 0.6, 0.4, 0.5, 0.7, 0.8, 0.9], 0.5)
     assert [found[k] for k in ("tn", "fp", "fn", "tp")] == [2, 1, 1, 4]
     assert found["accuracy"] == 6 / 8
@@ -79,7 +79,7 @@ def test_rankings_are_scikit_learns(world):
 
 @settings(max_examples=40, deadline=None)
 @given(scored())
-def test_auroc_ignores_any_increasing_change_and_turns_round_with_the_classes(world):
+def test_auroc_ignores_any_increasing_change_and_mirrors_with_the_classes(world):
     label, probability = world
     auroc = metrics.ranking(label, probability)["auroc"]
     assert metrics.ranking(label, probability**3 / 2)["auroc"] == pytest.approx(auroc, abs=1e-12)
@@ -87,11 +87,11 @@ def test_auroc_ignores_any_increasing_change_and_turns_round_with_the_classes(wo
 
 
 def test_expected_calibration_error_by_hand():
-    # bin (0.1, 0.2]: two images at 0.2, one ill: |0.5 - 0.2|; bin (0.9, 1]: two at 1.0, both ill: 0. Half of 0.3.
+    # bin (0.1, 0.2]: two films at 0.2, one positive: |0.5 - 0.2|; bin (0.9, 1]: 0. Half of 0.3.
     assert metrics.ranking([0, 1, 1, 1], [0.2, 0.2, 1.0, 1.0])["expected_calibration_error"] == pytest.approx(0.15)
 
 
-def test_weights_count_images(rng=np.random.default_rng(0)):  # noqa: B008
+def test_weights_count_films(rng=np.random.default_rng(0)):  # noqa: B008
     label, probability = np.r_[0, 1, rng.integers(0, 2, 30)], rng.random(32).round(2)
     weights = rng.integers(0, 4, 32)
     weights[:2] = 1
@@ -102,7 +102,7 @@ def test_weights_count_images(rng=np.random.default_rng(0)):  # noqa: B008
 
 
 def test_ppv_of_a_good_test_for_a_rare_disease_is_poor():
-    # of 10,000 children 500 are ill: 450 found; of 9,500 healthy 950 alarmed
+    # of 10,000 children 500 have pneumonia: 450 found; of 9,500 healthy 950 false positives
     ppv, npv = metrics.ppv_npv_at(0.9, 0.9, 0.05)
     assert ppv == pytest.approx(450 / 1400)
     assert npv == pytest.approx(8550 / 8600)
@@ -111,13 +111,13 @@ def test_ppv_of_a_good_test_for_a_rare_disease_is_poor():
 # --- operating point ---
 
 
-def test_the_threshold_parts_the_classes_midway_in_logits():
+def test_the_threshold_lies_midway_between_the_classes_in_logits():
     tune = table([0, 0, 0, 1, 1, 1], [0.05, 0.1, 0.2, 0.8, 0.9, 0.95], split="tune")
     assert metrics.choose_operating_point(tune).threshold == pytest.approx(0.5)
 
 
 def test_the_rarer_class_counts_as_much_as_the_other():
-    # at 0.25 one NORMAL of two is called ill; a threshold of 0.65 would spare it and miss two children of eight
+    # at 0.25 one NORMAL of two is called PNEUMONIA; 0.65 would not, and would miss two films of eight
     tune = table([1] * 8 + [0] * 2, [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.1, 0.65], split="tune")
     threshold = metrics.choose_operating_point(tune).threshold
     assert 0.65 < threshold < 0.7  # (6/8 + 2/2) beats (8/8 + 1/2)
@@ -145,10 +145,10 @@ def test_without_a_class_there_is_no_threshold(label, name):
 # --- intervals ---
 
 
-def test_intervals_cover_what_they_should_when_images_of_a_child_go_together():
-    """400 studies of 60 children with 1 to 5 images, all right or all wrong together: 95 % should cover the truth.
+def test_intervals_cover_what_they_should_when_films_of_a_child_go_together():
+    """400 studies of 60 children with 1 to 5 films, all right or all wrong together: 95 % should cover the truth.
 
-    The binomial SD of the coverage is 1.1 points. An interval that resampled images would cover about 75 %.
+    The binomial SD of the coverage is 1.1 points. An interval that resampled films would cover about 75 %.
     """
     rng, covered, studies = np.random.default_rng(1), 0, 400
     for study in range(studies):
@@ -186,48 +186,25 @@ def test_twins_widen_the_interval():
     assert width(np.tile(np.arange(80), 2)) == pytest.approx(np.sqrt(2) * width(np.arange(160)), rel=0.12)
 
 
-@settings(max_examples=30, deadline=None)
-@given(scored(30))
-def test_delong_by_its_definition(world):
-    label, probability = world
-    positive, negative = probability[label == 1], probability[label == 0]
-    kernel = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
-    variance = kernel.mean(1).var(ddof=1) / len(positive) + kernel.mean(0).var(ddof=1) / len(negative)
-    found = metrics.delong(label, probability)
-    assert found["auroc"] == pytest.approx(kernel.mean(), abs=1e-12)
-    assert found["variance"] == pytest.approx(variance, abs=1e-12)
-
-
-def test_delong_and_the_bootstrap_agree_where_images_are_independent():
-    rng = np.random.default_rng(0)
-    label = np.arange(600) % 2
-    probability = stats.norm.cdf(rng.normal(label * 1.5, 1))
-    drawn = table(label, probability)
-    lower, upper = metrics.patient_bootstrap(drawn, metrics.statistics(drawn, 0.5), 2000, 0)["auroc"]
-    found = metrics.delong(label, probability)
-    assert lower == pytest.approx(found["lower"], abs=0.006)
-    assert upper == pytest.approx(found["upper"], abs=0.006)
-
-
 # --- comparisons ---
 
 
 def test_a_network_compared_with_itself_differs_by_nothing():
     rng = np.random.default_rng(0)
     one = table(rng.integers(0, 2, 50), rng.random(50))
-    found = metrics.paired_bootstrap(one, one, {0: metrics.HALF}, {0: metrics.HALF}, 200, 0)
+    found = metrics.paired_bootstrap(one, one, {0: metrics.FIXED}, {0: metrics.FIXED}, 200, 0)
     assert found["accuracy"] == {"difference": 0, "lower": 0, "upper": 0}
 
 
-def test_other_images_cannot_be_compared():
+def test_other_films_cannot_be_compared():
     one, other = table([0, 1], [0.1, 0.9]), table([0, 1], [0.1, 0.9], path=["a.jpeg", "b.jpeg"])
-    with pytest.raises(ValueError, match="same images"):
-        metrics.paired_bootstrap(one, other, {0: metrics.HALF}, {0: metrics.HALF}, 10, 0)
-    with pytest.raises(ValueError, match="same images"):  # whichever comes first by name
-        metrics.paired_bootstrap(other, one, {0: metrics.HALF}, {0: metrics.HALF}, 10, 0)
+    with pytest.raises(ValueError, match="same films"):
+        metrics.paired_bootstrap(one, other, {0: metrics.FIXED}, {0: metrics.FIXED}, 10, 0)
+    with pytest.raises(ValueError, match="same films"):  # in either order
+        metrics.paired_bootstrap(other, one, {0: metrics.FIXED}, {0: metrics.FIXED}, 10, 0)
 
 
-def test_mcnemar_is_the_exact_binomial_of_the_images_that_one_alone_has_right():
+def test_mcnemar_is_the_exact_binomial_of_the_films_that_one_alone_has_right():
     first = np.array([1] * 8 + [0] * 2 + [1] * 5, bool)
     second = np.array([0] * 8 + [1] * 2 + [1] * 5, bool)
     found = metrics.mcnemar(first, second)
@@ -245,31 +222,8 @@ def test_reliability_bins_by_hand():
     assert found.observed.tolist() == [0.5, 1.0]
 
 
-def test_wilson_is_scipys():
-    lower, upper = metrics.wilson(7, 9)
-    wanted = stats.binomtest(7, 9).proportion_ci(method="wilson")
-    assert (lower, upper) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
-
-
-def test_platt_is_an_unpenalised_logistic_regression():
-    rng = np.random.default_rng(0)
-    probability = rng.random(4000)
-    label = (rng.random(4000) < probability**2).astype(int)
-    found = metrics.recalibrate(label, probability)
-    logit = np.log(probability / (1 - probability))
-    wanted = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(logit[:, None], label)
-    assert found.slope == pytest.approx(wanted.coef_[0, 0], abs=0.02)  # Platt's targets are a little short of 0 and 1
-    assert found.intercept == pytest.approx(wanted.intercept_[0], abs=0.02)
-
-
-def test_a_prior_shift_is_bayes_rule():
-    # odds 1:1 at a prevalence of one half become 1:9 at one tenth
-    assert metrics.shift_prevalence(0.5, 0.5, 0.1) == pytest.approx(0.1)
-    assert metrics.shift_prevalence(metrics.shift_prevalence(0.3, 0.6, 0.2), 0.2, 0.6) == pytest.approx(0.3)
-
-
 def test_net_benefit_by_hand():
-    # threshold 0.2: odds 1/4. Found 2 of 4 children ill, 1 of 4 alarmed in vain: 2/4 - 1/4 * 1/4
+    # threshold 0.2: odds 1/4. 2 of 4 true positives, 1 of 4 false positive: 2/4 - 1/4 * 1/4
     found = metrics.net_benefit([1, 1, 0, 0], [0.9, 0.8, 0.7, 0.1], [0.2]).iloc[0]
     assert found.network == pytest.approx(2 / 4 - 1 / 16)
     assert found.treat_all == pytest.approx(2 / 4 - 2 / 4 / 4)
@@ -281,14 +235,14 @@ def test_net_benefit_by_hand():
 
 @pytest.fixture
 def predictions():
-    """Two seeds of each network on tune and test, 40 images of 20 children a split."""
+    """Two seeds of each network on tune and test, 40 films of 20 children a split."""
     rng = np.random.default_rng(0)
     parts = []
     for network, skill in (("published", 0.3), ("xray_cnn", 0.6)):
         for seed in (0, 1):
             for split in ("tune", "test"):
                 label = np.arange(40) % 2
-                probability = np.clip(rng.random(40) * (1 - skill) + skill * label, 0, 1)
+                probability = np.clip(rng.random(40) * (1 - skill) + skill * label, 0.001, 0.999)
                 names = [f"{split}/{i}.jpeg" for i in range(40)]
                 children = [f"{split}{i // 4}-{i % 2}" for i in range(40)]
                 columns = {"network": network, "seed": seed, "split": split, "folder": split, "path": names}
@@ -296,75 +250,71 @@ def predictions():
     return pd.concat(parts, ignore_index=True)
 
 
-def test_the_summary_holds_each_seed_their_mean_and_sd(predictions, config):
-    summary = metrics.summarise(predictions, dataclasses.replace(config, bootstrap_resamples=100))
-    json.dumps(summary, allow_nan=False)
-    block = summary["networks"]["xray_cnn"]["test"]["half"]["accuracy"]
-    own = predictions[(predictions.network == "xray_cnn") & (predictions.split == "test")]
-    each = [((part.probability >= 0.5) == part.label).mean() for _, part in own.groupby("seed")]
-    assert block["per_seed"] == pytest.approx(each)
-    assert block["mean"] == pytest.approx(np.mean(each))
-    assert block["sd"] == pytest.approx(np.std(each, ddof=1))
-    assert block["lower"] <= block["mean"] <= block["upper"]
-    assert summary["networks"]["xray_cnn"]["test"]["n_patients"] == 20
+def summary_of(predictions, config, resamples=100):
+    every = metrics.with_ensemble(predictions)
+    points = metrics.operating_points(every)
+    found = metrics.summarise(every, points, dataclasses.replace(config, bootstrap_resamples=resamples))
+    return found.set_index(["network", "split", "seed", "statistic"])
 
 
-def test_the_ensemble_is_the_mean_probability_and_has_a_threshold_of_its_own(predictions, config):
+def test_metrics_hold_each_seed_their_mean_and_sd(predictions, config):
+    found = summary_of(predictions, config)
+    assert tuple(found.reset_index()) == metrics.TIDY
+    theirs = predictions[(predictions.network == "published") & (predictions.split == "test")]
+    each = [((part.probability >= 0.5) == part.label).mean() for _, part in theirs.groupby("seed")]
+    for seed, value in zip("01", each, strict=True):
+        assert found.loc[("published", "test", seed, "accuracy")].value == pytest.approx(value)
+    mean = found.loc[("published", "test", "mean", "accuracy")]
+    assert (mean.value, mean.sd) == (pytest.approx(np.mean(each)), pytest.approx(np.std(each, ddof=1)))
+    assert mean.lower <= mean.value <= mean.upper
+    assert (mean.n_films, mean.n_children) == (40, 20)
+
+
+def test_the_ensemble_is_the_mean_logit_and_has_its_own_threshold(predictions, config):
     together = metrics.ensemble(predictions)
-    own = predictions[predictions.network == "xray_cnn"].groupby("path").probability.mean()
-    np.testing.assert_allclose(together.set_index("path").probability, own[together.path])
-    summary = metrics.summarise(predictions, dataclasses.replace(config, bootstrap_resamples=50))
-    (point,) = summary["networks"]["xray_cnn_ensemble"]["operating_points"]
-    tune = together[together.split == "tune"]
-    assert point["threshold"] == metrics.choose_operating_point(tune).threshold
+    mean = predictions[predictions.network == "xray_cnn"].groupby("path").logit.mean()
+    np.testing.assert_allclose(together.set_index("path").logit, mean[together.path])
+    np.testing.assert_allclose(together.probability, expit(together.logit))
+    found = summary_of(predictions, config, 10)
+    wanted = metrics.choose_operating_point(together[together.split == "tune"]).threshold
+    assert found.loc[("xray_cnn", "tune", "ensemble", "threshold")].value == wanted
 
 
-def test_the_threshold_stands_films_that_were_spoilt():
-    """As filmed, anything between .2 and .6 parts the classes; a healthy child whose film was cut scores .5."""
-    tune = table([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], split="tune")
-    cut = table([0, 0, 1, 1], [0.1, 0.5, 0.6, 0.9], split="tune", network="xray_cnn@crop")
-    assert 0.2 < metrics.operating_points(tune)["xray_cnn", 0].threshold < 0.5
-    both = metrics.operating_points(pd.concat([tune, cut]))
-    assert list(both) == [("xray_cnn", 0)]
-    assert 0.5 < both["xray_cnn", 0].threshold < 0.6
-    assert both["xray_cnn", 0].chosen_on == "tune, also spoilt"
+def test_the_published_network_decides_at_one_half_unless_asked_otherwise(predictions):
+    unscaled = predictions[predictions.network == "published"].assign(network="published_unscaled", split="val")
+    points = metrics.operating_points(pd.concat([predictions, unscaled]))
+    assert points["published", 0] == points["published_unscaled", 1] == metrics.FIXED
+    assert points["xray_cnn", 0].chosen_on == "tune"
+    tune = predictions[(predictions.network == "published") & (predictions.seed == 0) & (predictions.split == "tune")]
+    assert metrics.operating_points(predictions, ())["published", 0] == metrics.choose_operating_point(tune)
 
 
-def test_the_ensemble_of_spoilt_films_is_kept_apart():
-    rows = [
-        table([0, 1], values, seed=seed, network=network)
-        for seed, network, values in (
-            (0, "xray_cnn", [0.1, 0.5]),
-            (1, "xray_cnn", [0.3, 0.7]),
-            (0, "xray_cnn@crop", [0.2, 0.8]),
-            (1, "xray_cnn@crop", [0.6, 0.8]),
-            (0, "published", [0.0, 0.0]),
-        )
-    ]
-    together = metrics.ensemble(pd.concat(rows))
-    assert together.network.tolist() == ["xray_cnn_ensemble"] * 2 + ["xray_cnn_ensemble@crop"] * 2
-    assert together.probability.tolist() == pytest.approx([0.2, 0.6, 0.4, 0.8])
-
-
-def test_the_threshold_never_sees_test(predictions, config):
-    config = dataclasses.replace(config, bootstrap_resamples=10)
+def test_the_threshold_does_not_depend_on_test(predictions):
     changed = predictions.assign(probability=predictions.probability.where(predictions.split == "tune", 0.5))
-    points = [metrics.summarise(p, config)["networks"]["xray_cnn"]["operating_points"] for p in (predictions, changed)]
-    assert points[0] == points[1]
+    assert metrics.operating_points(predictions) == metrics.operating_points(changed)
+
+
+def test_per_child_is_the_mean_logit_of_the_childs_films():
+    films = table([1, 1, 0], expit([1.0, 3.0, -1.0]), ["a", "a", "b"])
+    children = metrics.per_child(films)
+    assert children.patient.tolist() == ["a", "b"]
+    assert children.logit.tolist() == pytest.approx([2, -1])
+    assert children.probability.tolist() == pytest.approx(expit([2, -1]).tolist())
+    assert children.label.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("change", "words"),
     [
         (lambda p: p.drop(columns="patient"), "no column patient"),
-        (lambda p: p.assign(probability=p.probability.where(p.index > 0, 1.5)), "probability 1.5"),
-        (lambda p: p.assign(probability=p.probability.where(p.index > 0)), "probability nan"),
+        (lambda p: p.assign(logit=p.logit.where(p.index > 0, np.inf)), "no finite logit"),
+        (lambda p: p.assign(logit=p.logit.where(p.index > 0)), "no finite logit"),
         (lambda p: pd.concat([p, p.head(1)]), "comes twice"),
     ],
 )
-def test_a_spoilt_predictions_table_is_refused(predictions, spoil, words):
+def test_an_invalid_predictions_table_is_refused(predictions, change, words):
     with pytest.raises(UserError, match=words):
-        metrics.check(spoil(predictions))
+        metrics.check(change(predictions))
 
 
 def test_sensitivity_of_a_subtype_by_hand():

@@ -1,0 +1,110 @@
+"""Augmentation: every image once with its label, the same at every run, grey levels in range."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from xraylib.network import augment
+from xraylib.network.backend import tf
+
+SEED = tf.constant([0, 0])
+
+
+def amounts_of(n=1, **changed):
+    zeros = {name: tf.zeros((augment.DRAWS.get(name, 1), n)) for name in augment.RANGES}
+    return (
+        zeros
+        | {name: tf.fill(zeros[name].shape, float(value)) for name, value in changed.items()}
+        | {"flip": tf.fill((1, n), float(changed.get("flip", 1)))}
+    )
+
+
+def test_each_epoch_holds_each_row_at_most_once_in_another_order():
+    rows = np.arange(100, 137)
+    order = augment.shuffled(rows, 8, epochs=2, seed=0)
+    assert order.shape == (8, 8)  # 37 rows give 4 whole batches of 8 an epoch
+    first, second = order[:4].ravel(), order[4:].ravel()
+    assert len(set(first)) == len(set(second)) == 32
+    assert set(first) <= set(rows) and not np.array_equal(first, second)
+    np.testing.assert_array_equal(order, augment.shuffled(rows, 8, 2, 0))
+
+
+def test_batches_come_in_order_with_what_was_made_of_their_rows():
+    order = np.arange(24).reshape(6, 4)
+
+    def make(step, rows):
+        return [tf.constant(rows, tf.float32) + 100 * step, tf.constant(rows[:1], tf.float32)]
+
+    batches = list(augment.dataset(order, make, [(4,), (1,)]))
+    np.testing.assert_array_equal(np.stack([a for a, _ in batches]), order + 100 * np.arange(6)[:, None])
+    np.testing.assert_array_equal([b[0] for _, b in batches], order[:, 0])
+
+
+def test_nothing_drawn_changes_nothing():
+    images = np.random.default_rng(0).uniform(0, 255, (3, 24, 24, 1)).astype(np.float32)
+    amounts = amounts_of(3)
+    np.testing.assert_allclose(augment.exposed(augment.posed(images, amounts), amounts, SEED), images, atol=0.05)
+
+
+def test_a_seed_gives_the_same_bits_and_another_seed_others():
+    images = tf.random.stateless_uniform((4, 32, 32, 1), [1, 2], 0, 255)
+    first, again, other = (augment.augment(images, tf.constant([0, step])).numpy() for step in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).mean() > 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**30), st.integers(0, 255))
+def test_grey_levels_stay_in_range(seed, grey):
+    x = augment.augment(tf.fill((3, 16, 16, 1), float(grey)), tf.constant([seed, 0])).numpy()
+    assert x.min() >= 0 and x.max() <= 255
+
+
+def test_flip_mirrors():
+    images = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_allclose(augment.posed(images, amounts_of(flip=-1)), images[:, :, ::-1], atol=1e-3)
+
+
+def test_a_quarter_turn_is_a_quarter_turn():
+    images = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 1)).astype(np.float32)
+    turned = augment.posed(images, amounts_of(rotation=90)).numpy()[0, ..., 0]
+    square = images[0, ..., 0]
+    assert min(np.abs(turned - np.rot90(square, k)).max() for k in (1, 3)) < 0.1
+
+
+def test_translation_moves_by_its_share_of_the_side():
+    image = np.zeros((1, 20, 20, 1), np.float32)
+    image[0, 10, 10] = 255
+    moved = augment.posed(image, amounts_of(translation=0.1)).numpy()[0, ..., 0]
+    assert np.unravel_index(moved.argmax(), moved.shape) == (8, 8)
+
+
+@pytest.mark.parametrize(("name", "amount"), [("contrast", 0.4), ("brightness", -0.1), ("gamma", 0.3)])
+def test_exposure_keeps_the_order_of_grey_levels(name, amount):
+    ramp = np.linspace(60, 180, 256, dtype=np.float32).reshape(1, 16, 16, 1)
+    changed = augment.exposed(ramp, amounts_of(**{name: amount}), SEED).numpy().ravel()
+    assert (np.diff(changed) >= 0).all() and np.abs(changed - ramp.ravel()).max() > 5
+
+
+def test_tone_is_an_increasing_curve_that_keeps_black_and_white():
+    slopes = {"tone": tf.random.stateless_uniform((augment.TONE_PIECES, 1), [0, 1], -0.8, 0.8)}
+    ramp = np.linspace(0, 255, 256, dtype=np.float32).reshape(1, 16, 16, 1)
+    changed = augment.exposed(ramp, amounts_of() | slopes, SEED).numpy().ravel()
+    assert (np.diff(changed) > 0).all()
+    assert changed[[0, -1]] == pytest.approx([0, 255], abs=0.1)
+
+
+def test_sharpness_of_the_smallest_details_is_what_one_blur_removes():
+    x = np.random.default_rng(0).uniform(0.3, 0.7, (1, 16, 16)).astype(np.float32)
+    amounts = np.zeros((3, 1, 1, 1), np.float32)
+    amounts[0] = np.log(2)
+    kernel = np.array([1, 2, 1]) / 4
+    blurred = ndimage.convolve1d(ndimage.convolve1d(x, kernel, 1, mode="reflect"), kernel, 2, mode="reflect")
+    np.testing.assert_allclose(augment._sharpened(tf.constant(x), tf.constant(amounts)), x + (x - blurred), atol=1e-5)
+
+
+def test_what_is_left_out_is_not_drawn():
+    amounts = augment.draw(5, tf.constant([0, 0]), ("zoom", "tone"))
+    assert not np.any(amounts["zoom"]) and not np.any(amounts["tone"]) and np.any(amounts["rotation"])

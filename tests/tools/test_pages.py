@@ -1,0 +1,184 @@
+"""What README and the cards show is what results/ says, and the tables of results/ follow from predictions.csv."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tools import pages
+from xraylib.config import load_config
+from xraylib.evaluation import metrics, tables
+
+
+def test_the_headline_table_holds_the_figures_of_metrics():
+    table = pd.read_csv(pages.RESULTS / "metrics.csv", dtype={"seed": str})
+    rows = table.set_index(["network", "split", "seed", "statistic"])
+    for (network, seed), name in pages.NAMES.items():
+        (line,) = [line for line in pages.headline().splitlines() if line.startswith(f"| {name} |")]
+        for cell, statistic in zip(line.split("|")[2:-1], metrics.HEADLINE, strict=True):
+            row = rows.loc[(network, "test", seed, statistic)]
+            numbers = [float(number) for number in re.findall(r"\d\.\d+", cell)]
+            wanted = [row.value, *([row.sd] if np.isfinite(row.sd) else []), row.lower, row.upper]
+            assert numbers == pytest.approx(wanted, abs=5.1e-4)
+    assert f"n = {row.n_films:.0f} films of {row.n_children:.0f} children" in pages.headline()
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """The tables and settings of the committed run."""
+    config = replace(load_config("demo", {}), results=pages.RESULTS, phantoms=False, data=pages.RESULTS / "none")
+    index = pd.read_csv(pages.RESULTS / "index.csv", dtype={"patient_number": str}, keep_default_na=False)
+    return config, index, tables.load_predictions(config), tables.load_predictions(config, "baselines")
+
+
+def test_every_table_follows_from_the_predictions(committed):
+    config, index, predictions, baselines = committed
+    every = metrics.with_ensemble(predictions)
+    points = metrics.operating_points(every)
+    test = predictions[predictions.split == "test"]
+    own, both = test[test.network == "xray_cnn"], test[test.network.isin(["published", "xray_cnn"])]
+    derived = {
+        "metrics": metrics.summarise(every[every.network != metrics.UNSCALED], points, config),
+        "parts": tables.parts_table(every, points, tables.load_parts(config), config),
+        "differences": tables.differences(predictions, config),
+        "mcnemar": tables.mcnemar(test, points),
+        "against_baselines": tables.against_baselines(pd.concat([predictions, baselines]), config),
+        "subgroups": tables.subgroups(own, points, config),
+        "sensitivity_analyses": tables.sensitivity_analyses(own, index, points, config),
+        "calibration": tables.calibration(both),
+        "risk_coverage": tables.risk_coverage(both, points),
+        "worst_errors": tables.worst_errors(own, points),
+    }
+    field, history = (pd.read_csv(pages.RESULTS / f"{name}.csv") for name in ("field", "history"))
+    replay = derived["published_replay"] = tables.published_replay(predictions, history)
+    compared = derived["against_baselines"]
+    derived["comparison"] = tables.comparison(replay, derived["metrics"], compared, index, field)
+    for name, table in derived.items():
+        stored = pd.read_csv(pages.RESULTS / f"{name}.csv", dtype={"seed": str} if name == "metrics" else None)
+        found = table.reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, stored, rtol=1e-5, atol=1e-9, check_dtype=False, obj=name)
+
+
+def test_the_ledger_ends_with_the_committed_predictions(committed):
+    _, _, predictions, _ = committed
+    ledger = pd.read_csv(pages.RESULTS / "test_ledger.csv", dtype={"predictions": str})
+    own = predictions[(predictions.network == "xray_cnn") & (predictions.split == "test")]
+    assert ledger.predictions.iloc[-1] == tables.digest_of(own)
+    assert ledger.evaluation.tolist() == list(range(1, len(ledger) + 1))
+    numbers = [float(number) for number in re.findall(r"0\.\d{3}", pages.ledger())]
+    np.testing.assert_allclose(numbers, [*ledger.auroc, *ledger.balanced_accuracy], atol=0.00051)
+
+
+def test_test_parts_name_all_official_test_films_once():
+    parts = pd.read_csv(pages.RESULTS / "test_parts.csv")
+    assert parts.part.value_counts().to_dict() == {"earlier": 342, "unseen": 282}
+    assert parts.path.is_unique
+
+
+def test_the_claim_is_two_sentences_with_figures_of_the_comparison():
+    claim = pages.claim()
+    assert len(re.findall(r"\.(?= [A-Z]|$)", claim)) == 2
+    table = pd.read_csv(pages.RESULTS / "comparison.csv").set_index(["row", "statistic"])
+    for row in ("published experiment, on test", "this study's network"):
+        for statistic in ("auroc", "accuracy"):
+            figures = table.loc[(row, statistic)]
+            assert f"{figures.value:.3f} ({figures.lower:.3f}-{figures.upper:.3f})" in claim
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((0.02, 0.01, 0.03), "higher by 0.020 (0.010-0.030)"),
+        ((-0.02, -0.03, -0.01), "lower by 0.020 (0.010-0.030)"),
+        ((0.02, 0.0, 0.05), "no clear difference (+0.020, +0.000 to +0.050)"),
+    ],
+)
+def test_the_words_follow_from_the_interval(interval, words, tmp_path, monkeypatch):
+    row = dict(zip(("difference", "lower", "upper"), interval, strict=True))
+    rows = [{"thresholds": "published at 0.5", "statistic": "auroc"} | row]
+    pd.DataFrame(rows).to_csv(tmp_path / "differences.csv", index=False)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    assert pages._difference("auroc") == words
+
+
+def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exists():
+    table = pd.read_csv(pages.RESULTS / "reporting.csv")
+    assert len(table) >= 20
+    assert set(table.answered) <= {"yes", "in part", "no"}
+    missing = [place for place in table.place if not (pages.REPOSITORY / place).exists()]
+    assert not missing
+
+
+def test_every_kind_of_foreign_image_has_its_line():
+    table = pd.read_csv(pages.RESULTS / "foreign.csv")
+    lines = pages.foreign().splitlines()[2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == table.kind.tolist()
+    for line, row in zip(lines, table.itertuples(), strict=True):
+        assert line.endswith(f"| {row.flagged:.3f} |")
+        assert ("-" in line.split("|")[4]) == pd.notna(row.lower)
+
+
+def test_speed_is_shown_as_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    rows = [
+        ("decoding, against tf.io", 1234.5, 99.94, "images/s", 12.352),
+        ("training", 9.6, 27.4, "s", 2.9),
+    ]
+    pd.DataFrame(rows, columns=["name", "ours", "other", "unit", "ratio"]).to_csv(tmp_path / "bench.csv", index=False)
+    first, second = pages.speed().splitlines()[2:]
+    assert first == "| decoding, against tf.io | 1,234 images/s | 99.9 images/s | 12.35 |"
+    assert second == "| training | 9.6 s | 27.4 s | 2.90 |"
+
+
+def test_the_field_is_named_with_its_sources():
+    table = pd.read_csv(pages.RESULTS / "field.csv")
+    assert table.link.str.match(r"https://\S+$").all()
+    assert table.auroc.dropna().between(0.5, 1).all()
+    assert table.accuracy.between(0.5, 1).all()
+    assert all(f"[{row.source}]({row.link}): {row.method}" in pages.results() for row in table.itertuples())
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("repository-code: https://github.com/some/study", "mybinder.org/v2/gh/some/study/HEAD"),
+        ('repository-code: "https://github.com/some/study.git"', "github/some/study/blob/main/binder/colab.ipynb"),
+        ("", "give this repository's address to"),
+    ],
+)
+def test_the_links_to_run_it_online_follow_from_the_citation(line, shown, tmp_path, monkeypatch):
+    (tmp_path / "CITATION.cff").write_text(f"cff-version: 1.2.0\n{line}\n")
+    monkeypatch.setattr(pages, "REPOSITORY", tmp_path)
+    assert shown in pages.online()
+
+
+def test_every_figure_has_a_caption_and_every_caption_a_figure():
+    atlas = (pages.REPOSITORY / "Plot" / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([\w/]+\.png)\)", atlas))
+    there = {path.name for path in (pages.REPOSITORY / "Plot").glob("*.png")}
+    shown = {f"demo/{path.name}" for path in (pages.REPOSITORY / "Plot" / "demo").glob("*.png")}
+    captioned = {name for name in linked if "/" not in name}
+    patients = {"normal.png", "pneumonia.png"} | {name for name in there if name.endswith("_images.png")}
+    assert captioned == there - patients
+    assert linked - captioned <= shown
+    by_command = set(re.findall(r"`make \w+`, from .+\n\n!\[\w+\]\((\w+\.png)\)", atlas))  # no part of reproduce
+    assert shown == {f"demo/{name}" for name in captioned - by_command} | (linked - captioned)
+
+
+def test_figures_are_light():
+    for path in (pages.REPOSITORY / "Plot").rglob("*.png"):
+        assert path.stat().st_size <= 200_000, path.name
+
+
+def test_every_fault_of_the_table_names_a_test_that_exists():
+    tests = pages.REPOSITORY / "tests"
+    rows = [
+        line.split("|")[3].strip() for line in (tests / "README.md").read_text().splitlines() if line.startswith("| ")
+    ]
+    for place in (place for row in rows[1:] for place in row.split("; ")):
+        module, _, names = place.partition(": ")
+        for name in names.split(", "):
+            (file,) = tests.rglob(f"{module}.py")
+            assert f"def {name}" in file.read_text(), place

@@ -1,0 +1,123 @@
+"""Score a folder of films with known classes by the released networks: AUROC, sensitivity, specificity, ROC."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from xraylib import plots
+from xraylib.config import REPOSITORY, Config, load_config
+from xraylib.data.decode import decode
+from xraylib.data.index import CLASSES
+from xraylib.evaluation import metrics
+from xraylib.files import UserError, say, write_table
+from xraylib.network import lungs, train
+from xraylib.network.weights import load_network
+
+
+def index_folder(root: Path) -> pd.DataFrame:
+    """Films of root/NORMAL and root/PNEUMONIA: path, label, patient (of index.csv, else the file).
+
+    Raises UserError where a class has no film.
+    """
+    rows = []
+    for label, name in enumerate(CLASSES):
+        files = sorted(p for p in (root / name).glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+        if not files:
+            raise UserError(
+                f"{root / name}: no films. Wanted a folder with {' and '.join(CLASSES)} inside, each with films."
+            )
+        rows += [{"path": f"{name}/{file.name}", "label": label, "patient": file.stem} for file in files]
+    table = pd.DataFrame(rows)
+    if (root / "index.csv").exists():
+        known = pd.read_csv(root / "index.csv", dtype=str)
+        of = dict(zip(known.iloc[:, 0].map(lambda name: Path(name).name), known.patient, strict=True))
+        table["patient"] = [
+            of.get(Path(path).name, patient) for path, patient in zip(table.path, table.patient, strict=True)
+        ]
+    return table
+
+
+def score(root: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The predictions of every film by each released network, and their statistics with intervals over patients.
+
+    Films without recognisable lungs are taken whole and counted in the column not_assessed.
+    """
+    table = index_folder(root)
+    say(f"{len(table):,} films of {table.patient.nunique():,} patients")
+    films = np.stack([decode(root / path, config.film_size) for path in table.path])
+    found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
+    frames = lungs.cut(films, found, config.image_size)
+    parts = []
+    for seed in config.seeds:
+        logit = train.predict(load_network(config.network_file("xray_cnn", seed)), frames)
+        parts.append(
+            table.assign(network="xray_cnn", seed=seed, logit=logit, probability=expit(logit), subtype="unknown")
+        )
+    refused = sum(box is None for box in found)
+    predictions = pd.concat(parts, ignore_index=True)
+    return predictions, _statistics(predictions, config).assign(not_assessed=refused)
+
+
+def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Mean over seeds of each statistic, at each seed's tune threshold, with intervals over patients."""
+    points = {
+        seed: metrics.OperatingPoint(t, "highest balanced accuracy", "tune") for seed, t in _thresholds(config).items()
+    }
+    each = [metrics.statistics(part, points[seed].threshold) for seed, part in predictions.groupby("seed")]
+    first = predictions[predictions.seed == config.seeds[0]]
+
+    def mean(weights: np.ndarray) -> dict:
+        values = [statistic(weights) for statistic in each]
+        return {name: np.mean([value[name] for value in values], axis=0) for name in metrics.HEADLINE}
+
+    intervals = metrics.patient_bootstrap(first, mean, config.bootstrap_resamples, config.split_seed)
+    ones = np.ones((1, len(first)))
+    rows = []
+    for name in metrics.HEADLINE:
+        values = [float(statistic(ones)[name][0]) for statistic in each]
+        row = {"statistic": name, "mean": np.mean(values), "sd": np.std(values, ddof=1), "lower": intervals[name][0]}
+        rows.append(row | {"upper": intervals[name][1], "films": len(first), "patients": first.patient.nunique()})
+    return pd.DataFrame(rows)
+
+
+def _thresholds(config: Config) -> dict[int, float]:
+    """Seed -> the threshold that tune chose, from the committed predictions."""
+    predictions = pd.read_csv(REPOSITORY / "results" / "predictions.csv", dtype={"patient": str})
+    tune = predictions[(predictions.split == "tune") & (predictions.network == "xray_cnn")]
+    tune = tune.assign(probability=expit(tune.logit))
+    return {seed: metrics.choose_operating_point(part).threshold for seed, part in tune.groupby("seed")}
+
+
+def main() -> int:
+    """Command line: python -m tools.score [FOLDER]; the folder is XRAY_IMAGES where none is named ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "folder", nargs="?", default=os.environ.get("XRAY_IMAGES", ""), help="with NORMAL/ and PNEUMONIA/"
+    )
+    root = Path(parser.parse_args().folder or "NORMAL-and-PNEUMONIA-here").expanduser()
+    config = replace(load_config("demo", {}), models=REPOSITORY / "models")
+    try:
+        predictions, table = score(root, config)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    target = REPOSITORY / "build" / "score" / root.resolve().name
+    write_table(table, target.with_suffix(".csv"))
+    fig, ax = plots.figure(height=3.4)
+    plots.roc(predictions.assign(split=root.resolve().name), ax)
+    plots.save(fig, target.with_suffix(".png"))
+    print(table.round(3).to_string(index=False))
+    print(f"wrote {target.with_suffix('.csv')} and .png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

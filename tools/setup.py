@@ -1,0 +1,104 @@
+"""What make does around the notebooks: set-up of .venv, the list of images, clean. Set-up needs only Python itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+VENV, INSTALLED, LOCKED = Path(".venv"), Path(".venv/installed"), Path("requirements.lock")
+PIP = ("-m", "pip", "install", "--disable-pip-version-check")
+
+
+def install() -> int:
+    """Make .venv from requirements.lock, with progress; pip's own words go to .venv/pip.log."""
+    import fcntl
+
+    with open(".lock", "a") as lock:  # the lock of files.alone: filelock is not installed yet
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Waiting: another run writes here.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if INSTALLED.exists() and INSTALLED.stat().st_mtime >= LOCKED.stat().st_mtime:
+                return 0
+        return _install()
+
+
+def _install() -> int:
+    print(f"Setting up {VENV} with Python {sys.version.split()[0]}: about 150 packages, 1 to 3 minutes", flush=True)
+    if subprocess.run([sys.executable, "-m", "venv", str(VENV)]).returncode:
+        print(f"{sys.executable}: can't make {VENV}. Install its venv module, or name another: make PYTHON=path")
+        return 1
+    python, log, packages = str(VENV / "bin" / "python"), VENV / "pip.log", 0
+    command = [python, *PIP, "--require-hashes", "-r", str(LOCKED)]
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip,
+    ):
+        for line in pip.stdout or ():
+            file.write(line)
+            packages += line.lstrip().startswith("Downloading")
+            if line.startswith("Installing") or (packages % 20 == 0 and "Downloading" in line):
+                print(f"  {packages} packages downloaded", flush=True)
+    if pip.returncode:
+        print("".join(log.read_text().splitlines(True)[-20:]) + f"Set-up failed; {log} says why.")
+        return 1
+    subprocess.run([python, *PIP, "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], check=True)
+    INSTALLED.touch()
+    return 0
+
+
+def images(target: Path) -> int:
+    """Write the list of image files, with sizes and times, to `target`; a list that is the same keeps its time."""
+    from xraylib.config import load_config
+    from xraylib.files import UserError, write_bytes
+
+    config = load_config()
+    if not config.data.is_dir():
+        raise UserError(
+            f"{config.data}: no such folder. Wanted a chest_xray folder with train/, val/ and test/. Get the images "
+            "with: make data. Or name the folder: make reproduce DATA=folder. Without either, phantoms are used."
+        )
+    lines = [os.fsencode(config.data)]
+    for folder, folders, names in os.walk(config.data):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # the index says what can't be read
+            lines.append(b"%s %d %d" % (os.fsencode(path), status.st_size, status.st_mtime_ns))
+    listed = b"\n".join(lines)
+    if not target.exists() or target.read_bytes() != listed:
+        write_bytes(listed, target)
+    return 0
+
+
+def clean() -> int:
+    """Remove build/, and what killed runs left beside results, figures and networks."""
+    from xraylib.files import LOCK, UNFINISHED, alone
+
+    with alone(LOCK):
+        shutil.rmtree("build", ignore_errors=True)
+        for folder in ("results", "Plot", "models", "notebooks"):
+            for path in Path(folder).rglob(f"{UNFINISHED}*"):
+                path.unlink()
+    return 0
+
+
+def main() -> int:
+    """Command line: python tools/setup.py install | images TARGET | clean."""
+    if sys.argv[1:] == ["install"]:
+        return install()
+    from xraylib.files import UserError
+
+    try:
+        return clean() if sys.argv[1:] == ["clean"] else images(Path(sys.argv[2]))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Images: a folder of films -> an index table and decoded pixels."""
