@@ -77,16 +77,8 @@ def _there(path: str) -> bool:
 def test_every_make_target_exists_and_is_in_the_help(name):
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z][\w-]*)", " ".join(code(name))):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-        assert f'@echo "make {target}' in makefile or target in ("help", "lint", "unit", "notebooks")
-
-
-def test_the_help_lists_only_what_there_is():
-    makefile = (ROOT / "Makefile").read_text()
-    listed = re.findall(r'@echo "make ([a-z]+)', makefile)
-    phony = " ".join(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)).split()
-    assert set(listed) <= set(phony)
-    assert {name for name in phony if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == {"FORCE"}
+        described = "" if target in ("lint", "unit", "notebooks") else ".*## "  # parts of make test
+        assert re.search(rf"^{target}:{described}", makefile, re.MULTILINE), target
 
 
 @pytest.mark.parametrize("name", GENERATED)

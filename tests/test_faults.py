@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xraylib.data import audit
-from xraylib.data.decode import LEAST_SIDE, MOST_PIXELS, decode
+from xraylib.data.decode import MOST_PIXELS, decode
 from xraylib.data.images import load_images
-from xraylib.data.index import CLASSES, FOLDERS, build_index, load_index
+from xraylib.data.index import CLASSES, FOLDERS, LEAST_SIDE, build_index, load_index
 from xraylib.files import UserError, whole, write_bytes, write_table
 
 RNG = np.random.default_rng(0)

@@ -37,8 +37,7 @@ class Config:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
-    label_smoothing: float = 0.05
-    without: tuple[str, ...] = ()  # augment.INGREDIENTS left out for make ablation
+    without: tuple[str, ...] = ()  # names of augment.RANGES that are left out
 
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000

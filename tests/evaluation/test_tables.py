@@ -267,7 +267,7 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
     rng = np.random.default_rng(0)
     label = np.arange(40) % 2
     images = (rng.integers(60, 100, (40, 16, 16)) + 60 * label[:, None, None]).astype(np.uint8)
-    by_mean = {("xray_cnn", seed): lambda x: x.mean(axis=(1, 2)) / 255 for seed in (0, 1)}
+    by_mean = {("xray_cnn", seed): lambda x: metrics.logit(x.mean(axis=(1, 2)) / 255) for seed in (0, 1)}
     points = dict.fromkeys(by_mean, metrics.OperatingPoint(110 / 255, "by hand", "nothing"))
     table = tables.robustness(by_mean, images, label, points)
     table = table.set_index(["corruption", "severity", "statistic"]).value

@@ -14,7 +14,6 @@ from PIL import Image, ImageOps
 SUFFIXES = {".jpeg", ".jpg", ".jpe", ".jfif", ".png"}
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
-LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 
 
 def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> list[str]:
@@ -25,7 +24,8 @@ def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] =
     """
     files: list[str] = []
     seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
-    todo, links = [str(folder)], []  # real folders first, so that their files have their real names
+    todo = [str(folder)]
+    links: list[str] = []  # real folders first, so that their files have their real names
     while todo or links:
         here = todo.pop() if todo else links.pop(0)
         try:
@@ -60,7 +60,7 @@ def check_regular(path: Path) -> None:
 def opened(path: Path) -> Image.Image:
     """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture.
 
-    Raises OSError where the file is no image, ValueError where it is too large, too small or animated.
+    Raises OSError where the file is no image, ValueError where it is too large or animated.
     """
     check_regular(path)
     with warnings.catch_warnings():
@@ -70,8 +70,6 @@ def opened(path: Path) -> Image.Image:
         size = f"{image.width} x {image.height} pixels"
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{size}; wanted at most {MOST_PIXELS:,}")
-        if min(image.size) < LEAST_SIDE:
-            raise ValueError(f"{size}; wanted at least {LEAST_SIDE} a side")
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
     except Exception:

@@ -28,6 +28,7 @@ SPLITS = ("train", "tune", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
 WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
+LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 CHUNK = 512  # files whose rows are awaited together
 COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
 
@@ -221,6 +222,8 @@ def _look(path: Path) -> dict:
     """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
     with opened(path) as image:
         found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
+        if min(image.size) < LEAST_SIDE:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
         image.draft("L", (1, 1))
         turn_upright(image)
         if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
