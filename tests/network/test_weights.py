@@ -83,7 +83,6 @@ DAMAGED = {
     "Lambda": (lambda path: save(path, keras.layers.Lambda(lambda x: x[:, :1])), "no network of this study"),
     "other code": (of_other_code, "no network of this study"),
     "two outputs": (lambda path: save(path, keras.layers.Dense(2)), r"to \(2,\); wanted \(1,\)"),
-
     "not finite": (not_finite, "not finite"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +14,28 @@ from PIL import Image, ImageOps
 SUFFIXES = {".jpeg", ".jpg", ".jpe", ".jfif", ".png"}
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
-LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 
 
-def walk(folder: Path | str, strict: bool = False) -> list[str]:
+def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> list[str]:
     """All files inside, sorted. Links to folders are followed, each folder is read once, hidden names are left out.
 
     A folder with an image's name counts as a file, as does (unless strict, which raises OSError) an unreadable folder.
+    No link leads into the folders of `apart`.
     """
     files: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    links: list[str] = []
-    todo = [str(folder)]  # real folders first, so that their files have their real names
+    seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
+    todo = [str(folder)]
+    links: list[str] = []  # real folders first, so that their files have their real names
     while todo or links:
         here = todo.pop() if todo else links.pop(0)
         try:
-            status = os.stat(here)
-            inside = [] if (status.st_dev, status.st_ino) in seen else list(os.scandir(here))
+            inside = [] if _identity(here) in seen else list(os.scandir(here))
         except OSError:
             if strict:
                 raise
             files.append(here)
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(_identity(here))
         for entry in inside:
             if entry.name.startswith("."):
                 continue
@@ -44,6 +44,11 @@ def walk(folder: Path | str, strict: bool = False) -> list[str]:
             else:
                 files.append(entry.path)
     return sorted(files)
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def check_regular(path: Path) -> None:
@@ -55,7 +60,7 @@ def check_regular(path: Path) -> None:
 def opened(path: Path) -> Image.Image:
     """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture.
 
-    Raises OSError where the file is no image, ValueError where it is too large, too small or animated.
+    Raises OSError where the file is no image, ValueError where it is too large or animated.
     """
     check_regular(path)
     with warnings.catch_warnings():
@@ -65,8 +70,6 @@ def opened(path: Path) -> Image.Image:
         size = f"{image.width} x {image.height} pixels"
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{size}; wanted at most {MOST_PIXELS:,}")
-        if min(image.size) < LEAST_SIDE:
-            raise ValueError(f"{size}; wanted at least {LEAST_SIDE} a side")
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
     except Exception:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -106,14 +107,15 @@ def _check(header: Any) -> None:
 def _pixels(header: Any, path: Path) -> np.ndarray:
     """Stored levels, (rows, columns) or (rows, columns, 3)."""
     from pydicom import uid
+    from pydicom.dataset import FileMetaDataset
     from pydicom.pixels import pixel_array
 
     meta = getattr(header, "file_meta", None)
     if meta is None or not meta.get("TransferSyntaxUID"):  # a file without preamble
         implicit, little = header.original_encoding
         plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        header.file_meta = pydicom_meta = type(meta)() if meta is not None else _empty_meta()
-        pydicom_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else plain
+        header.file_meta = FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else plain
     syntax = header.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated or syntax == _RLE:
         levels = pixel_array(header)
@@ -126,12 +128,6 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
     return levels
 
 
-def _empty_meta() -> Any:
-    from pydicom.dataset import FileMetaDataset
-
-    return FileMetaDataset()
-
-
 class _ChildDecoder:
     """Decodes by gdcm in one child process, since gdcm aborts on some damaged files; a dead child is replaced."""
 
@@ -140,17 +136,23 @@ class _ChildDecoder:
         self.child: subprocess.Popen | None = None
 
     def decode(self, path: Path) -> np.ndarray:
+        started = time.monotonic()
         with self.lock:
-            if self.child is None or self.child.poll() is not None:
-                command = [sys.executable, "-P", "-c", _CHILD]
-                pipe = subprocess.PIPE
-                self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-            answer = self._ask(self.child, str(path))
+            answer = self._ask(str(path))
+            if answer is None and time.monotonic() - started < TIME_LIMIT:  # it may have died before it was asked
+                answer = self._ask(str(path))
+        if answer is None:
+            raise ValueError(f"damaged: the decoder ended, or took more than {TIME_LIMIT} s")
         if isinstance(answer, str):
             raise ValueError(answer)
         return answer
 
-    def _ask(self, child: subprocess.Popen, path: str) -> Any:
+    def _ask(self, path: str) -> np.ndarray | str | None:
+        """Levels, or the decoder's message, or None where it died."""
+        if self.child is None or self.child.poll() is not None:
+            command, pipe = [sys.executable, "-P", "-c", _CHILD], subprocess.PIPE
+            self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        child = self.child
         assert child.stdin and child.stdout
         timer = threading.Timer(TIME_LIMIT, child.kill)
         timer.start()
@@ -161,7 +163,7 @@ class _ChildDecoder:
         except (EOFError, OSError, pickle.UnpicklingError):
             child.kill()
             child.wait()
-            raise ValueError(f"damaged: the decoder ended, or took more than {TIME_LIMIT} s") from None
+            return None
         finally:
             timer.cancel()
 

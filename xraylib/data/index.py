@@ -28,6 +28,7 @@ SPLITS = ("train", "tune", "val", "test")
 CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
 WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
+LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 CHUNK = 512  # files whose rows are awaited together
 COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
 
@@ -87,10 +88,11 @@ def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
     Raises UserError where a folder is missing or holds no image.
     """
     files = []
+    apart = [root, *(root / folder / name for folder in FOLDERS for name in ("", *CLASSES))]  # a link keeps no label
     for folder in folders:
         for name in CLASSES:
             directory = _directory(root, folder, name)
-            inside = [Path(file) for file in walk(directory, strict=True) if _is_named_image(file)]
+            inside = [Path(file) for file in walk(directory, strict=True, apart=apart) if _is_named_image(file)]
             if not inside:
                 wanted = ", ".join(sorted(SUFFIXES))
                 raise UserError(f"{directory}: no images. Wanted at least one file ending in {wanted}. {REMEDY}")
@@ -105,16 +107,13 @@ def _is_named_image(file: str | Path) -> bool:
 def _left_out(root: Path, listed: Sequence[Path]) -> pd.DataFrame:
     """The files of train, val and test that are not listed (path, reason), but for hidden ones."""
     known = {str(file) for file in listed}
-    files = [Path(file) for folder in FOLDERS for file in walk(root / folder, strict=True) if file not in known]
-    known_folders = {os.path.realpath(file) for file in known}  # a folder that two links name is read once
-    rows = [
-        {
-            "path": _printable(file.relative_to(root)),
-            "reason": f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name",
-        }
-        for file in files
-        if os.path.realpath(file) not in known_folders
-    ]
+    rows = []
+    for folder in FOLDERS:
+        apart = [root, *(root / other for other in FOLDERS)]
+        for file in walk(root / folder, strict=True, apart=apart):
+            if file not in known:
+                reason = f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name"
+                rows.append({"path": _printable(Path(file).relative_to(root)), "reason": reason})
     return pd.DataFrame(rows, columns=["path", "reason"])
 
 
@@ -223,6 +222,8 @@ def _look(path: Path) -> dict:
     """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
     with opened(path) as image:
         found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
+        if min(image.size) < LEAST_SIDE:
+            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
         image.draft("L", (1, 1))
         turn_upright(image)
         if image.mode == "F" and not np.isfinite(np.asarray(image)).all():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from xraylib.config import Config
 from xraylib.data.frames import MASK, SMALL
@@ -102,10 +102,10 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     }
 
 
-def threshold(table: pd.DataFrame) -> float:
-    """The logit of metrics.choose_operating_point's threshold; table: columns label and logit of tune."""
-    chosen = metrics.choose_operating_point(table.assign(probability=expit(table.logit)))
-    return float(logit(chosen.threshold))
+def threshold(tune: pd.DataFrame) -> float:
+    """The study's operating point (metrics.choose_operating_point) as a logit; tune: label, logit."""
+    point = metrics.choose_operating_point(tune.assign(probability=expit(tune.logit)))
+    return float(metrics.logit(point.threshold))
 
 
 def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:

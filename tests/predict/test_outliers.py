@@ -1,4 +1,4 @@
-"""What is unlike the training films is told by a distance whose parts can be worked out by hand."""
+"""What is unlike the training films is found by a distance whose parts can be worked out by hand."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from xraylib.predict import outliers
 
 
 def films(n: int, seed: int, size: int = 32) -> np.ndarray:
-    """Dark left, bright right, noise over it: what is usual here."""
+    """Dark left, bright right, noise over it: what these films are like."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(60, 180, size) + rng.normal(0, 10, (n, 1, 1))
     return np.clip(ramp + rng.normal(0, 6, (n, size, size)), 0, 255).astype(np.uint8)
@@ -21,7 +21,7 @@ def familiar():
     return outliers.fit(films(400, 0), films(200, 1))
 
 
-def test_the_limit_leaves_one_in_a_hundred_tune_films_above_it(familiar):
+def test_one_in_a_hundred_tune_films_is_beyond_the_limit(familiar):
     assert (familiar.foreignness(films(200, 1)) > 1).sum() == 2
     assert (familiar.foreignness(films(400, 2)) > 1).mean() < 0.05  # others of their kind
 
@@ -37,7 +37,7 @@ def test_the_limit_leaves_one_in_a_hundred_tune_films_above_it(familiar):
     ],
     ids=["inverted", "mirrored", "turned", "blank", "shuffled"],
 )
-def test_what_lies_otherwise_is_foreign(familiar, change):
+def test_changed_films_are_beyond_the_limit(familiar, change):
     assert (familiar.foreignness(change(films(20, 3))) > 1).all()
 
 
@@ -72,7 +72,7 @@ def test_places_of_whole_pixels_are_their_means():
     np.testing.assert_allclose(outliers._shrunk(image, 6)[0, 0, 1], image[0, :2, 2:4].mean())
 
 
-def test_a_statistic_that_never_varies_spoils_nothing():
+def test_a_statistic_that_never_varies_stays_finite():
     black = np.zeros((50, 32, 32), np.uint8)
     familiar = outliers.fit(black, black)
     assert np.isfinite(familiar.foreignness(films(3, 0))).all()
@@ -86,3 +86,27 @@ def test_it_is_written_with_the_same_bytes_and_read_back(familiar, tmp_path):
     np.testing.assert_array_equal(back.foreignness(films(5, 4)), familiar.foreignness(films(5, 4)))
     with pytest.raises(UserError, match=r"familiar\.npz: not there"):
         outliers.read(tmp_path)
+
+
+def test_the_shape_of_the_lungs_counts_and_their_place_does_not(familiar):
+    mask = np.zeros((4, 48, 48), np.float32)
+    mask[0, 5:25, 4:20] = mask[1, 15:35, 14:30] = mask[2, 5:25, 4:20] = 0.9
+    mask[2, 5:15, 4:12] = 0
+    one, shifted, other, none = outliers.statistics(films(4, 0), mask)[:, -37:]
+    np.testing.assert_allclose(one, shifted, atol=1e-6)
+    assert np.abs(one - other).max() > 0.5
+    assert one[-1] == pytest.approx(0.9) and none[-1] == 0
+
+
+def test_the_table_has_a_row_a_kind_with_the_share_not_assessed():
+    asked = []
+
+    def refuse(images):
+        asked.append(images)
+        return images[:, :, 0].mean(axis=1) > images[:, :, -1].mean(axis=1)
+
+    table = outliers.table(refuse, films(8, 0)).set_index("kind")
+    assert (table.not_assessed.loc[["as it is", "inverted", "blank"]] == [0, 1, 0]).all()
+    assert set(table.wanted) == {"assessed", "not assessed"}
+    assert table.films["blank"] == 1 and all(images.shape[1:] == (32, 32) for images in asked)
+    np.testing.assert_array_equal(outliers.changed(films(3, 0))["upside down"][1][:, 0], films(3, 0)[:, -1])

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from xraylib.data import decode
 from xraylib.data import index as index_module
 from xraylib.data.index import assign_splits, build_index, compare_with_official, find_root, parse_name, sample_patients
 from xraylib.files import UserError
@@ -83,10 +84,37 @@ def test_the_archives_rubbish_is_passed_over(folder):
     (root / "train" / "NORMAL" / ".DS_Store").write_bytes(b"x")
     (root / "train" / "NORMAL" / "._IM-0001-0001.jpeg").write_bytes(b"x")
     (root / "train" / "NORMAL" / "notes.txt").write_bytes(b"x")
+    (root / "test" / ".ipynb_checkpoints").mkdir()
+    shutil.copy(root / "train/NORMAL/IM-0000-0001.jpeg", root / "test" / ".ipynb_checkpoints")
     index, skipped = build_index(config)
     assert len(index) == 84
-    assert skipped.empty
+    assert skipped.to_numpy().tolist() == [["train/NORMAL/notes.txt", "no image by its name"]]
     assert find_root(root) == root
+
+
+def test_links_to_folders_and_other_suffixes_are_read_and_the_rest_is_listed(folder, tmp_path):
+    root, config = folder
+    (tmp_path / "elsewhere").mkdir()
+    for i, suffix in enumerate((".jfif", ".jpe", ".dcm")):
+        Image.fromarray(np.full((32, 32), 40 * i + 9, np.uint8)).save(tmp_path / "elsewhere" / f"x{i}{suffix}", "JPEG")
+    (root / "train" / "NORMAL" / "more").symlink_to(tmp_path / "elsewhere")
+    (root / "train" / "NORMAL" / "loop").symlink_to(root / "train")
+    shutil.copy(root / "train/NORMAL/IM-0000-0001.jpeg", root / "val" / "stray.jpeg")
+    index, skipped = build_index(config)
+    assert len(index) == 86 and "train/NORMAL/more/x0.jfif" in set(index.path)
+    assert dict(skipped.to_numpy()) == {
+        "train/NORMAL/more/x2.dcm": "no image by its name",
+        "val/stray.jpeg": "not in a folder NORMAL or PNEUMONIA",
+    }
+
+
+def test_a_phones_two_pictures_are_the_first(folder):
+    root, config = folder
+    path = root / "train/PNEUMONIA/person1_bacteria_1.jpeg"
+    first = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1)))
+    first.save(path, "MPO", save_all=True, append_images=[first.rotate(90)])
+    assert build_index(config)[1].empty
+    assert np.abs(decode.decode(path, 64).astype(int) - np.asarray(first)).mean() < 3
 
 
 def test_the_archives_outer_folder_will_do(folder, tmp_path):
@@ -124,7 +152,7 @@ def test_a_spoilt_file_is_listed_and_the_rest_goes_on(folder, kind):
 
 def test_a_bomb_is_refused_before_it_is_decoded(folder, monkeypatch):
     root, config = folder
-    monkeypatch.setattr(index_module, "MOST_PIXELS", 32 * 32 - 1)
+    monkeypatch.setattr(decode, "MOST_PIXELS", 32 * 32 - 1)
     big = root / "train" / "PNEUMONIA" / "person1_bacteria_1.jpeg"
     for path in root.rglob("*.jpeg"):
         if path != big:

@@ -1,0 +1,438 @@
+"""Every file gets its row: a decision, a reason why it is not assessed, or the problem; the status is 0, 1 or 2."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from xraylib.config import REPOSITORY
+from xraylib.files import UNFINISHED, UserError
+from xraylib.predict import films, outliers, predict
+
+RAMP = np.tile(np.arange(256, dtype=np.uint16) * 16, (256, 1))
+
+
+def jpeg(levels=RAMP // 16, kind="JPEG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(levels.astype(np.uint8)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def dicom(syntax=ExplicitVRLittleEndian, pixels=None, **tags):
+    """Bytes of a 12-bit CR film, or of an 8-bit one with compressed pixels."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta.TransferSyntaxUID = syntax
+    header = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    header.SOPClassUID, header.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    header.Rows = header.Columns = 256
+    header.SamplesPerPixel, header.PixelRepresentation, header.PhotometricInterpretation = 1, 0, "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit = (16, 12, 11) if pixels is None else (8, 8, 7)
+    header.Modality = "CR"
+    header.PixelData = RAMP.astype("<u2").tobytes() if pixels is None else encapsulate([pixels])
+    for name, value in tags.items():
+        setattr(header, name, value)
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, header, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+MASK = np.zeros((48, 48), np.float32)
+MASK[8:40, 6:42] = 0.9
+
+
+@pytest.fixture(scope="module")
+def released():
+    """The released networks, to which any picture is like the study's films and shows lungs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(films.Runner, "locate", lambda self, pictures: np.stack([MASK] * len(pictures)))
+        kept = films.load()
+        yield dataclasses.replace(kept, familiar=dataclasses.replace(kept.familiar, limit=np.array(1e9)))
+
+
+def rows(released, *paths):
+    return {Path(row["path"]).name: row for row in films.predict_films(films.find_films(*paths), released)}
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "xraylib.predict", *map(str, arguments)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, **options)
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# --- the row ---
+
+
+@pytest.mark.parametrize(
+    ("logit", "score", "decision"),
+    [
+        (-1.5, "50.00", "PNEUMONIA"),
+        (-1.5 - 1e-9, "49.99", "NORMAL"),
+        (-1.5 + np.log(9), "90.00", "PNEUMONIA"),
+        (-1.5 - np.log(9), "10.00", "NORMAL"),
+        (-9000, "0.00", "NORMAL"),
+        (9000, "100.00", "PNEUMONIA"),
+    ],
+)
+def test_the_score_is_50_at_the_threshold_and_never_rounded_across(released, logit, score, decision):
+    row = dataclasses.replace(released, threshold=-1.5).row(np.array([logit]))
+    assert (row["score"], row["decision"]) == (score, decision)
+
+
+def test_certain_and_agreement_follow_from_bounds_and_each_networks_threshold(released):
+    made = dataclasses.replace(released, threshold=0.0, thresholds=(0.0, 0.0, 2.0), lower=-1.0, upper=1.5)
+    assert made.row(np.array([1.0, 1.0, 1.0])) == {
+        "decision": "PNEUMONIA", "score": "73.11", "certain": "no", "networks_agree": "2 of 3",
+    }  # fmt: skip
+    assert made.row(np.array([-4.0, -4.0, -4.0]))["certain"] == "yes"
+    crossed = dataclasses.replace(made, lower=1.0, upper=-1.0)
+    assert all(crossed.row(np.full(3, logit))["certain"] == "yes" for logit in (-1.0, 0.0, 1.0))
+
+
+def test_a_film_without_lungs_or_unlike_the_study_gets_no_score(released, tmp_path, monkeypatch):
+    Image.fromarray((RAMP // 16).astype(np.uint8)).save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+
+    class Located(films.Runner):
+        def __init__(self, given):
+            super().__init__(given)
+            self.locator, self.film_size = True, 224
+
+        def locate(self, pictures):
+            return np.stack([MASK, np.zeros_like(MASK)][: len(pictures)])
+
+    monkeypatch.setattr(films, "Runner", Located)
+    monkeypatch.setattr(outliers.Familiar, "foreignness", lambda self, frames, masks: np.zeros(len(frames)))
+    found = rows(released, tmp_path)
+    assert found["a.png"]["decision"] in ("PNEUMONIA", "NORMAL")
+    assert found["b.png"]["decision"] == "not assessed" and found["b.png"]["reason"] == "no recognisable lungs"
+    assert found["b.png"]["score"] == found["b.png"]["certain"] == ""
+    monkeypatch.setattr(outliers.Familiar, "foreignness", lambda self, frames, masks: np.full(len(frames), 1.1))
+    assert rows(released, tmp_path)["a.png"]["reason"] == "unlike the films of the study"
+
+
+def test_a_photograph_in_colour_is_not_assessed_and_three_equal_channels_are(released, tmp_path):
+    grey = (RAMP // 16).astype(np.uint8)
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([grey, grey // 2, grey // 4], -1)).save(tmp_path / "colour.png")
+    found = rows(released, tmp_path)
+    assert found["colour.png"]["reason"] == "in colour" and found["colour.png"]["decision"] == "not assessed"
+    assert found["grey.png"]["reason"] == ""
+
+
+AGES = [
+    ({"PatientAge": "62"}, "not assessed", "62 years old"),
+    ({"PatientAge": "018Y"}, "not assessed", "18 years old"),
+    ({"PatientBirthDate": "19500101", "StudyDate": "20200101"}, "not assessed", "70 years old"),
+    ({"PatientAge": "017Y"}, "", "17 years old; the study's children are 1 to 5"),
+    ({"PatientAge": "006Y"}, "", "6 years old; the study's children are 1 to 5"),
+    ({"PatientAge": "003W"}, "", "under 1 year old; the study's children are 1 to 5"),
+    ({"PatientAge": "018M"}, "", ""),
+    ({"PatientAge": "005Y"}, "", ""),
+    ({"PatientAge": "?"}, "", ""),
+    ({"ViewPosition": "LEFT LATERAL"}, "not assessed", "view LEFT LATERAL"),
+    ({"ViewPosition": "LL"}, "not assessed", "view LL"),
+    ({"ViewPosition": "LLD"}, "", ""),
+    ({"ViewPosition": "PA", "BodyPartExamined": "CHEST"}, "", ""),
+    ({"BodyPartExamined": "HAND"}, "not assessed", "body part HAND"),
+    ({"Modality": "CT"}, "not assessed", "modality CT"),
+]
+
+
+@pytest.mark.parametrize(("tags", "decision", "reason"), AGES)
+def test_the_header_decides_who_and_which_view_is_assessed(released, tmp_path, tags, decision, reason):
+    (tmp_path / "a.dcm").write_bytes(dicom(**tags))
+    row = rows(released, tmp_path / "a.dcm")["a.dcm"]
+    assert row["reason"] == reason and row["problem"] == ""
+    assert (row["decision"] == "not assessed") == (decision == "not assessed")
+
+
+@pytest.mark.parametrize(("code", "meaning", "frontal"), [
+    ("R-10206", "antero-posterior", True), ("R-10214", "postero-anterior", True), ("R-10236", "left lateral", False),
+    ("R-10208", "antero-posterior oblique", False), ("399348003", "", True),
+])  # fmt: skip
+def test_view_codes(released, tmp_path, code, meaning, frontal):
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodeMeaning = code, meaning
+    (tmp_path / "a.dcm").write_bytes(dicom(ViewCodeSequence=[item]))
+    assert (rows(released, tmp_path / "a.dcm")["a.dcm"]["decision"] != "not assessed") == frontal
+
+
+# --- any file ---
+
+
+def with_exif(block):
+    block = b"Exif\0\0" + block
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg()[2:]
+
+
+def damaged_table():
+    data = bytearray(jpeg())
+    at = data.index(b"\xff\xdb") + 4
+    data[at] = 0x0F  # a quantisation table that does not exist
+    return bytes(data)
+
+
+def two_pictures():
+    buffer = io.BytesIO()
+    one = Image.fromarray((RAMP // 16).astype(np.uint8))
+    one.save(buffer, "MPO", save_all=True, append_images=[one.rotate(90)])
+    return buffer.getvalue()
+
+
+def raw_tag(name, text, **tags):
+    """A film with a numeric tag that holds no number."""
+    marker = "7777777"
+    return dicom(**{name: marker}, **tags).replace(marker.encode(), text.ljust(7).encode()[:7])
+
+
+READ = {
+    "plain.dcm": dicom(),
+    "without_preamble": dicom()[128 + 4 :],
+    "exif.jpeg": with_exif(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\xff\xff\xff\xff\0\0\0\0"),
+    "photo.jfif": jpeg(),
+    "photo.jpe": jpeg(),
+    "two pictures.jpeg": two_pictures(),
+    "baseline.dcm": dicom(JPEGBaseline8Bit, jpeg()),
+}
+NOT_READ = {
+    "damaged table.dcm": dicom(JPEGBaseline8Bit, damaged_table()),
+    "deflated.dcm": dicom(DeflatedExplicitVRLittleEndian)[:-200],
+    "slope.dcm": raw_tag("RescaleSlope", "abc", RescaleIntercept="0"),
+    "window.dcm": raw_tag("WindowCenter", "x", WindowWidth="4"),
+    "text.jpeg": b"no image",
+    "cut.jpeg": jpeg()[:300],
+    "empty.dcm": b"",
+    "animated.png": (lambda b: (Image.fromarray((RAMP // 16).astype(np.uint8)).save(
+        b, "PNG", save_all=True, append_images=[Image.new("L", (256, 256))]), b.getvalue())[1])(io.BytesIO()),
+}  # fmt: skip
+
+
+def test_one_bad_file_costs_one_row_and_the_good_ones_are_what_they_are_alone(released, tmp_path):
+    for name, data in {**READ, **NOT_READ}.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / ".hidden.jpeg").write_bytes(jpeg())
+    (tmp_path / "notes.txt").write_text("")
+    found = rows(released, tmp_path)
+    assert set(found) == {*READ, *NOT_READ}
+    for name, row in found.items():
+        assert (row["problem"] != "") == (name in NOT_READ), row
+        assert "\n" not in row["problem"] and str(tmp_path) not in row["problem"]
+        assert (row["decision"] == "") == (name in NOT_READ)
+    for name in READ:
+        assert rows(released, tmp_path / name)[name] == found[name]
+
+
+def test_links_to_folders_are_read_once_and_hidden_folders_left_out(tmp_path):
+    for name in ("real/deep/a.png", "real/.ipynb_checkpoints/b.png", "elsewhere/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "real" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    found = films.find_films(tmp_path / "real")
+    assert [os.path.relpath(path, tmp_path) for path in found] == ["real/deep/a.png", "real/link/c.png"]
+
+
+def test_a_pipe_is_listed_and_not_waited_for(released, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpeg")
+    os.mkfifo(tmp_path / "pipe.dcm")
+    (tmp_path / "good.jpeg").write_bytes(jpeg())
+    found = rows(released, tmp_path)
+    assert "pipe" in found["pipe.jpeg"]["problem"] and "pipe" in found["pipe.dcm"]["problem"]
+    assert found["good.jpeg"]["problem"] == ""
+
+
+def test_deep_png_of_12_bits_is_stretched():
+    with tempfile.TemporaryDirectory() as folder:
+        Image.fromarray(RAMP).save(Path(folder) / "a.png")
+        levels = films.decode.decode(Path(folder) / "a.png", 256)
+    assert np.abs(levels[100].astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_damage_gives_a_row_and_changes_no_other(released, data):
+    kind = data.draw(st.sampled_from([".jpeg", ".png", ".dcm", ".dicom"]))
+    whole = {".jpeg": jpeg(), ".png": jpeg(kind="PNG"), ".dcm": dicom(), ".dicom": READ["baseline.dcm"]}[kind]
+    damaged = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, min(len(damaged), data.draw(st.sampled_from([700, len(damaged)]))) - 1))
+        damaged[at : at + 8] = data.draw(st.binary(min_size=1, max_size=8))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"bad{kind}").write_bytes(bytes(damaged)[: data.draw(st.integers(1, len(damaged)))])
+        (Path(folder) / "good.jpeg").write_bytes(jpeg())
+        found = rows(released, folder)
+        assert len(found) == 2
+        assert (found[f"bad{kind}"]["decision"] == "") == (found[f"bad{kind}"]["problem"] != "")
+        assert found["good.jpeg"] == rows(released, Path(folder) / "good.jpeg")["good.jpeg"]
+
+
+TAGS = (
+    *("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTFunction", "PatientAge"),
+    *("ViewPosition", "PixelPaddingValue", "NumberOfFrames", "PatientBirthDate", "PhotometricInterpretation"),
+)
+VALUES = st.sampled_from(["", None, "0", "1", "-1", "65536", "1e400", "1e9", "nan", "abc", "1\\2", "LINEAR", "062Y"])
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(TAGS), VALUES, max_size=5))
+def test_any_tags_give_a_row(released, tags):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.dcm"
+        try:
+            path.write_bytes(dicom(**tags))
+        except Exception:  # pydicom refuses to write it
+            return
+        row = rows(released, path)["a.dcm"]
+        assert (row["decision"] == "") == (row["problem"] != "")
+
+
+# --- the command ---
+
+
+def test_the_command_writes_the_whole_table_and_its_status_says_what_was_read(tmp_path):
+    folder = tmp_path / "a folder's `films` $HOME"
+    folder.mkdir()
+    (folder / "good.jpeg").write_bytes(jpeg())
+    table = tmp_path / "table.csv"
+    ran = run(folder, folder / "good.jpeg", "--output", table)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.splitlines()) == 4 and "not assessed: " in ran.stdout and "had pneumonia" in ran.stdout
+    (folder / "bad.jpeg").write_text("no image")
+    name = os.fsencode(folder) + b"/caf\xe9.jpeg"
+    with open(name, "wb") as file:
+        file.write(jpeg())
+    ran = run("--output", table, env={**os.environ, "XRAY_IMAGES": str(folder), "PYTHONIOENCODING": "ascii"})
+    assert ran.returncode == 1 and "bad.jpeg" in ran.stderr and "Traceback" not in ran.stderr
+    found = read(table)
+    assert tuple(found[0]) == films.COLUMNS
+    assert [Path(row["path"]).name for row in found] == ["bad.jpeg", "caf\\udce9.jpeg", "good.jpeg"]
+    assert [row["problem"] != "" for row in found] == [True, False, False]
+    for arguments in ([tmp_path / "nowhere"], [tmp_path / "nowhere", tmp_path / "neither"], []):
+        ran = run(*arguments, env={key: value for key, value in os.environ.items() if key != "XRAY_IMAGES"})
+        assert ran.returncode == 2 and "Traceback" not in ran.stderr and ran.stderr.count("\n") == 1
+    assert run(tmp_path / "nowhere", folder / "good.jpeg", "--output", table).returncode == 1
+    assert len(read(table)) == 2
+
+
+def test_images_of_the_environment_are_one_path_or_split_as_a_shell_would(tmp_path, monkeypatch):
+    (tmp_path / "a b").mkdir()
+    assert films._from_environment(f"{tmp_path}/a b") == [f"{tmp_path}/a b"]
+    assert films._from_environment("'one two' three") == ["one two", "three"]
+    assert films._from_environment("it's") == ["it's"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a b" / "x.png").write_bytes(b"")
+    assert films.find_films("~/a b") == [f"{tmp_path}/a b/x.png"]
+    assert films._from_environment("~/a b") == ["~/a b"]
+
+
+def test_a_killed_run_leaves_nothing_for_good(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "good.jpeg").write_bytes(jpeg())
+    left = tmp_path / f"{UNFINISHED}dead.csv"
+    left.write_text("half")
+    code = (
+        "import sys, time; from xraylib.predict import films\n"
+        "films.predict_films = lambda *_: (time.sleep(60) for _ in [0])\n"
+        f"films.main([{str(tmp_path / 'good.jpeg')!r}, '--output', {str(tmp_path / 't.csv')!r}])"
+    )
+    alive = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    for _ in range(200):
+        if [p for p in tmp_path.glob(f"{UNFINISHED}*") if p != left] and not left.exists():
+            break
+        time.sleep(0.05)
+    films._sweep(tmp_path / "t.csv")
+    assert len(list(tmp_path.glob(f"{UNFINISHED}*"))) == 1  # a living run's
+    alive.send_signal(signal.SIGINT)
+    said = alive.communicate(timeout=20)[1]
+    assert "no table was written" in said and alive.returncode == 0  # main returned 2 to the code above
+    assert not list(tmp_path.glob(f"{UNFINISHED}*"))
+
+
+def test_python_gives_the_same_rows_and_is_quick_to_import(tmp_path):
+    (tmp_path / "a.jpeg").write_bytes(jpeg())
+    assert run(tmp_path / "a.jpeg", "--output", tmp_path / "t.csv").returncode == 0
+    assert predict(tmp_path / "a.jpeg") == read(tmp_path / "t.csv")
+    slow = {"tensorflow", "keras", "pandas", "scipy", "sklearn", "matplotlib", "pydicom"}
+    code = (
+        f"import sys; from xraylib.predict import predict; before = len(sys.modules); n = 'numpy' in sys.modules\n"
+        f"predict({str(tmp_path / 'a.jpeg')!r}); print(n, sorted({slow} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("False []\n", "")
+
+
+def test_help_shows_an_example_without_a_warning():
+    ran = run("--help")
+    assert ran.returncode == 0 and "example:" in ran.stdout and "no percentage" in ran.stdout and ran.stderr == ""
+
+
+# --- the models ---
+
+
+def test_the_files_of_models_are_those_of_the_decision():
+    digests = json.loads((films.MODELS / "decision.json").read_text())["sha256"]
+    assert {path.name for path in films.MODELS.glob("*.tflite")} | {"familiar.npz"} <= set(digests)
+    for name, digest in digests.items():
+        assert hashlib.sha256((films.MODELS / name).read_bytes()).hexdigest() == digest, name
+
+
+@pytest.mark.parametrize("change", ["missing", "changed", "undescribed", "unfamiliar", "older", "no JSON"])
+def test_other_networks_than_the_released_ones_are_refused(tmp_path, change):
+    models = tmp_path / "models"
+    models.mkdir()
+    for file in (films.MODELS / "decision.json", films.MODELS / "familiar.npz", *films.MODELS.glob("*.tflite")):
+        shutil.copy(file, models / file.name)
+    films.load(models)
+    if change in ("missing", "undescribed"):
+        (models / {"missing": "xray_cnn.tflite", "undescribed": "decision.json"}[change]).unlink()
+    elif change in ("older", "no JSON"):
+        (models / "decision.json").write_text('{"image_size": 96}' if change == "older" else "{")
+    else:
+        with (models / ("xray_cnn.tflite" if change == "changed" else "familiar.npz")).open("ab") as file:
+            file.write(b"x")
+    with pytest.raises(UserError, match=str(models)):
+        films.load(models)
+
+
+def test_how_many_work_at_once_does_not_change_the_answer(released, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)).save(tmp_path / f"{i}.png")
+    before = rows(released, tmp_path)
+    for together, chunk in ((1, 3), (5, 512)):
+        monkeypatch.setattr(films, "TOGETHER", together)
+        monkeypatch.setattr(films, "CHUNK", chunk)
+        assert rows(released, tmp_path) == before
