@@ -78,13 +78,13 @@ score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ 
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
 	@$(PIP) torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
 	@$(PY) -m tools.bench && $(PY) -m tools.bench --growth
-ablation: $(STUDY)  ## what each part of the augmentation is worth
+ablation: $(STUDY)  ## what the lung crop, the stretch and longer training are worth
 	@$(PY) -m tools.ablation
 data: $(INSTALLED)  ## download the Kaggle images (1.2 GB, no account) into data/chest_xray
 	@$(PY) -m xraylib.data.download data/chest_xray
 publish: $(INSTALLED)  ## copy a full run's notebooks into notebooks/, without patients' pictures; renew numbers in pages
 	@$(PY) -m tools.execute --publish build/full notebooks
-	@$(PY) -m cogapp -P -r README.md MODEL_CARD.md DATASHEET.md
+	@$(PY) -m cogapp -P -r README.md MODEL_CARD.md DATASHEET.md results/README.md
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
 	  --upgrade --custom-compile-command "make lock" pyproject.toml -o requirements.lock

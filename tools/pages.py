@@ -126,6 +126,75 @@ def online() -> str:
     return f"In a browser, without installing, on phantoms: [Binder]({binder}) or [Colab]({colab})."
 
 
+def short_results() -> str:
+    """The headline: the published network, 8 x 8 pixels and this study on test."""
+    table = _read("comparison")
+    names = ("published experiment, on test", tables.BASELINES["thumbnail"], *tables.OWN_NETWORKS.values())
+    rows = []
+    for name in names:
+        by = table[table.row == name].set_index("statistic")
+        rows.append(f"{name} | {' | '.join(_narrow(by.loc[statistic]) for statistic in metrics.HEADLINE)}")
+    return _table("network | AUROC | accuracy | sensitivity | specificity", rows) + f"\n\n{_below()}"
+
+
+def plain() -> str:
+    """Sensitivity and specificity as numbers of a hundred films."""
+    rows = _metrics()
+    sensitivity, specificity = (rows.loc[("xray_cnn", "test", "mean", n)].value for n in ("sensitivity", "specificity"))
+    return (
+        f"In plain words: of 100 test films with pneumonia it finds {100 * sensitivity:.0f}; of 100 healthy ones it "
+        f"calls {100 * (1 - specificity):.0f} PNEUMONIA."
+    )
+
+
+def framing() -> str:
+    """What the position of the lungs tells, and what is left when they are hidden."""
+    tells = _read("framing").set_index("property").train
+    film, frame = (tells[f"lungs' box in the {place}"] for place in ("film", "frame"))
+    hidden = _read("hidden_regions").set_index(["network", "hidden"])
+    lungs, rest = (hidden.loc[("xray_cnn", name)] for name in ("lungs", "all but the lungs"))
+    return (
+        f"The position and size of the lungs in the film alone tell the class at AUROC {film:.3f} (children of train held "
+        f"out in turn); in the frame, at {frame:.3f}. With the lungs of the test films hidden, the network's AUROC is "
+        f"{lungs.auroc:.3f} ({lungs.lower:.3f}-{lungs.upper:.3f}), where 0.5 is chance; with all but the lungs hidden, "
+        f"{rest.auroc:.3f} ({rest.lower:.3f}-{rest.upper:.3f})."
+    )
+
+
+def elsewhere() -> str:
+    """The released networks on films of another hospital, mostly adults."""
+    table = _read("nih_adults").set_index("statistic")
+    one = table.loc["auroc"]
+    return (
+        f"On {one.films:,.0f} films of {one.patients:,.0f} patients of another hospital, mostly adults (NIH ChestX-ray), "
+        f"its AUROC is {one['mean']:.3f} ({one.lower:.3f}-{one.upper:.3f}): near chance."
+    )
+
+
+def ablation() -> str:
+    """AUROC on tune and on test, accuracy on test, of each variant; mean and SD over seeds."""
+    table = _read("ablation")
+    rows = []
+    for variant, part in table.groupby("variant", sort=False):
+        cells = []
+        for split, statistic in (("tune", "auroc"), ("test", "auroc"), ("test", "accuracy"), ("test", "specificity")):
+            values = part[part.split == split][statistic]
+            cells.append(f"{values.mean():.3f} ± {values.std():.3f}")
+        rows.append(f"{variant} | {' | '.join(cells)}")
+    return _table("input | tune: AUROC | test: AUROC | test: accuracy | test: specificity", rows)
+
+
+def locator() -> str:
+    """Dice and overlap of the boxes by split and class."""
+    table = _read("lungs")
+    numbers = ["dice", "dice_p5", "iou", "iou_p5"]
+    rows = [
+        " | ".join([row["split"], row["class"], f"{row.films:,}", *(f"{row[name]:.3f}" for name in numbers)])
+        for _, row in table.iterrows()
+    ]
+    return _table("split | class | films | Dice | 5th percentile | box overlap | 5th percentile", rows)
+
+
 def findings() -> str:
     """Findings as a list whose words follow from the figures."""
     return "\n".join(f"- {text}" for text in (_threshold(), _corruptions(), _against_field()))
@@ -218,15 +287,10 @@ def calibration() -> str:
     return _table("network | Brier score | expected calibration error", lines)
 
 
-def foreign() -> str:
-    """AUROC and share flagged of images unlike the films of the study, a row per kind."""
-    lines = ["| images | from | n | AUROC | flagged |", "|---|---|---|---|---|"]
-    for row in pd.read_csv(RESULTS / "foreign.csv").itertuples():
-        interval = f" ({row.lower:.3f}-{row.upper:.3f})" if pd.notna(row.lower) else ""
-        auroc = f"{row.auroc:.3f}{interval}" if pd.notna(row.auroc) else ""
-        n = f"{row.images:,} of {row.pictures:,}" if row.pictures < row.images else f"{row.images:,}"
-        lines.append(f"| {row.kind} | {row.source} | {n} | {auroc} | {row.flagged:.3f} |")
-    return "\n".join(lines)
+def outliers() -> str:
+    """Share of changed test films that are not assessed, a row per kind."""
+    rows = [f"{r.kind} | {r.wanted} | {r.films:,} | {r.not_assessed:.3f}" for r in _read("ood").itertuples()]
+    return _table("test films, changed | should be | films | share not assessed", rows)
 
 
 def portable() -> str:

@@ -111,9 +111,9 @@ def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exis
     assert not missing
 
 
-def test_every_kind_of_foreign_image_has_its_line():
-    table = pd.read_csv(pages.RESULTS / "foreign.csv")
-    lines = pages.foreign().splitlines()[2:]
+def test_every_kind_of_changed_film_has_its_line():
+    table = pd.read_csv(pages.RESULTS / "ood.csv")
+    lines = pages.outliers().splitlines()[2:]
     assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == table.kind.tolist()
     for line, row in zip(lines, table.itertuples(), strict=True):
         assert line.endswith(f"| {row.flagged:.3f} |")
