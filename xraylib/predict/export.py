@@ -44,9 +44,9 @@ def export(networks: Sequence[keras.Model], size: int) -> bytes:
 
     def logits(images):
         seen = tf.cast(images, tf.float32)[..., None]
-        return {"logits": tf.concat([network(seen) for network in networks], axis=1)}
+        return tf.concat([network(seen) for network in networks], axis=1)
 
-    return _converted(logits, size)
+    return _converted(logits, "logits", size)
 
 
 def export_locator(locator: keras.Model) -> bytes:
@@ -55,19 +55,18 @@ def export_locator(locator: keras.Model) -> bytes:
     def lungs(images):
         seen = tf.cast(images, tf.float32)[..., None]
         both = locator(seen) + locator(seen[:, :, ::-1])[:, :, ::-1]
-        return {"lungs": tf.sigmoid(both[..., 0] / 2)}
+        return tf.sigmoid(both[..., 0] / 2)
 
-    return _converted(lungs, SMALL)
+    return _converted(lungs, "lungs", SMALL)
 
 
-def _converted(function: Callable, size: int) -> bytes:
-    """TFLite bytes of a function of uint8 (n, size, size) "images", with a signature and half-precision weights.
+def _converted(function: Callable, name: str, size: int) -> bytes:
+    """TFLite bytes of a function of uint8 (n, size, size) "images" to the output `name`; half-precision weights.
 
     Weights become constants first: the converter would leave a module's variables empty, and every output NaN.
     """
     signature = [tf.TensorSpec((None, size, size), tf.uint8, name="images")]
     frozen = convert_variables_to_constants_v2(tf.function(function, input_signature=signature).get_concrete_function())
-    (name,) = frozen.structured_outputs
     module = tf.Module()  # gives the file a signature, which names input and output
     module.run = tf.function(lambda images: {name: frozen(images)[0]}, input_signature=signature)
     with quiet():
