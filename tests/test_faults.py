@@ -286,7 +286,7 @@ def test_any_folder_gives_an_index_of_films_or_one_message(contents, missing, go
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "chest_xray"
         homes = {home: Path(name) / home for home in ("results", "plots", "models", "build")}
-        config = Config("sample", root, True, **homes, image_size=32, tune_folds=2)
+        config = Config("sample", root, True, **homes, masks=None, film_size=32, tune_folds=2)
         count = 0
         for i, (kinds, (folder, label)) in enumerate(
             zip(contents, [(f, c) for f in FOLDERS for c in CLASSES], strict=True)

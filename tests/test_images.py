@@ -101,7 +101,7 @@ def test_another_order_or_a_sample_reuses_what_is_decoded(indexed, capsys):
 def test_another_size_is_decoded_anew(indexed):
     _, config, index = indexed
     load_images(config, index)
-    assert load_images(dataclasses.replace(config, image_size=16), index).shape == (len(index), 16, 16)
+    assert load_images(dataclasses.replace(config, film_size=16), index).shape == (len(index), 16, 16)
 
 
 def test_a_failure_while_decoding_leaves_no_array_that_is_believed(indexed):

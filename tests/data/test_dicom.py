@@ -224,33 +224,25 @@ def test_grey_levels_are_those_of_dcmtk(tmp_path, kind):
     """dcmtk.json: kind, RescaleSlope, bits, signed, photometric interpretation, each 17th level of dcm2pnm 3.6.7."""
     for _, slope, bits, signed, sense, wanted in (case for case in CASES if case[0] == kind):
         levels = np.round(np.arange(256) * (2**bits - 1) / 255).astype(int) - signed * 2 ** (bits - 1)
-        tags = {"PhotometricInterpretation": sense}
-        a, b = slope or 1, 10 if slope else 0
-        if slope:
-            tags |= {"RescaleSlope": slope, "RescaleIntercept": 10}
-        centre, span = (levels[0] + levels[-1]) / 2 * a + b, (2**bits - 1) * abs(a)
+        rescaled = levels * (slope or 1) + (10 if slope else 0)
+        tags = {"PhotometricInterpretation": sense} | ({"RescaleSlope": slope, "RescaleIntercept": 10} if slope else {})
+        span = (2**bits - 1) * abs(slope or 1)
         if kind in ("LINEAR", "SIGMOID", "narrow"):
-            tags |= {
-                "WindowCenter": round(centre + span / 8),
-                "VOILUTFunction": "SIGMOID" if kind == "SIGMOID" else "LINEAR",
-            }
-            tags["WindowWidth"] = max(2, round(span / (16 if kind == "narrow" else 2)))
+            tags["VOILUTFunction"] = "SIGMOID" if kind == "SIGMOID" else "LINEAR"
+            tags["WindowCenter"] = round((rescaled[0] + rescaled[-1]) / 2 + span / 8)
+            span = tags["WindowWidth"] = max(2, round(span / (16 if kind == "narrow" else 2)))
         if kind.startswith("lut") or kind == "modality":
-            deep, n, first = 12 if kind == "lut12" else 16, 256 if bits == 8 else 4096, int(min(levels * a + b))
+            deep, n, first = 12 if kind == "lut12" else 16, 256 if bits == 8 else 4096, int(min(rescaled))
             table = pydicom.Dataset()
             table.LUTDescriptor = [n, first if first >= 0 else first + 65536, deep]
             table.LUTData = (np.linspace(0, 1, n) ** 2 * (2**deep - 1)).astype("<u2").tobytes()
             table.ModalityLUTType = "US"
             tags["ModalityLUTSequence" if kind == "modality" else "VOILUTSequence"] = [table]
         grid = np.tile(levels, (256, 1)).astype(np.int16 if signed else np.uint16 if bits > 8 else np.uint8)
-        whole_levels = 256 / span if slope == -0.5 else 0  # DCMTK rounds rescaled levels to whole numbers
-        path = film(
-            tmp_path / "a.dcm", grid.astype(np.int16 if signed else np.uint16 if bits > 8 else np.uint8), bits, **tags
-        )
-        found = dicom.read(path, 256)[0][100, ::17].astype(int)
-        np.testing.assert_allclose(
-            found, wanted, atol=2 + whole_levels, err_msg=f"{kind} {slope} {bits} {signed} {sense}"
-        )
+        found = dicom.read(film(tmp_path / "a.dcm", grid, bits, **tags), 256)[0][100, ::17].astype(int)
+        rounding = 256 / span if slope == -0.5 else 0  # DCMTK rounds rescaled levels to whole numbers
+        said = f"{kind} {slope} {bits} {signed} {sense}"
+        np.testing.assert_allclose(found, wanted, atol=2 + rounding, err_msg=said)
 
 
 def test_a_decoder_that_dies_or_hangs_costs_one_film(tmp_path, ramp, monkeypatch):

@@ -72,6 +72,15 @@ def test_probabilities_equal_keras_on_500_films(films):
     assert np.abs(expit(found.astype(np.float64)) - expit(wanted.astype(np.float64))).max() < 2e-3
 
 
+def test_lungs_equal_keras_on_20_films(films):
+    from xraylib.data.frames import shrink as small
+
+    backend.start(0)
+    locator = lungs.build()
+    found = logits(export.export_locator(locator), np.stack([small(film) for film in films[:20]]))
+    assert np.abs(found - lungs.locate(locator, films[:20])).max() < 5e-3
+
+
 def test_input_and_output_are_named(films):
     with quiet():
         interpreter = Interpreter(model_content=export.export([network(0)], SIZE))

@@ -28,7 +28,6 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
-    generate_uid,
 )
 
 from xraylib.config import REPOSITORY
@@ -47,7 +46,7 @@ def jpeg(levels=RAMP // 16, kind="JPEG", **options):
 def dicom(syntax=ExplicitVRLittleEndian, pixels=None, **tags):
     """Bytes of a 12-bit CR film, or of an 8-bit one with compressed pixels."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
     meta.TransferSyntaxUID = syntax
     header = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     header.SOPClassUID, header.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
@@ -216,10 +215,17 @@ def raw_tag(name, text, **tags):
     return dicom(**{name: marker}, **tags).replace(marker.encode(), text.ljust(7).encode()[:7])
 
 
+# Orientation 3, and a second tag of which nothing can be made.
+BROKEN_TAG = (
+    b"MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x03\0\0"
+    + struct.pack(">HHL", 0x10E, 5, 1)
+    + b"\x00\x00\x00\x08"
+    + b"\0\0\0\0"
+)
 READ = {
     "plain.dcm": dicom(),
     "without_preamble": dicom()[128 + 4 :],
-    "exif.jpeg": with_exif(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x05\0\0\0\x01\xff\xff\xff\xff\0\0\0\0"),
+    "exif.jpeg": with_exif(BROKEN_TAG),
     "photo.jfif": jpeg(),
     "photo.jpe": jpeg(),
     "two pictures.jpeg": two_pictures(),

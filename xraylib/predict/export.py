@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from xraylib.config import Config
 from xraylib.data.frames import MASK, SMALL
@@ -43,9 +44,9 @@ def export(networks: Sequence[keras.Model], size: int) -> bytes:
 
     def logits(images):
         seen = tf.cast(images, tf.float32)[..., None]
-        return {"logits": tf.concat([network(seen) for network in networks], axis=1)}
+        return tf.concat([network(seen) for network in networks], axis=1)
 
-    return _converted(logits, size)
+    return _converted(logits, "logits", size)
 
 
 def export_locator(locator: keras.Model) -> bytes:
@@ -54,18 +55,24 @@ def export_locator(locator: keras.Model) -> bytes:
     def lungs(images):
         seen = tf.cast(images, tf.float32)[..., None]
         both = locator(seen) + locator(seen[:, :, ::-1])[:, :, ::-1]
-        return {"lungs": tf.sigmoid(both[..., 0] / 2)}
+        return tf.sigmoid(both[..., 0] / 2)
 
-    return _converted(lungs, SMALL)
+    return _converted(lungs, "lungs", SMALL)
 
 
-def _converted(function, size: int) -> bytes:
-    """TFLite bytes with half-precision weights, half the size; logits move by some thousandths."""
-    traced = tf.function(function, input_signature=[tf.TensorSpec((None, size, size), tf.uint8, name="images")])
+def _converted(function: Callable, name: str, size: int) -> bytes:
+    """TFLite bytes of a function of uint8 (n, size, size) "images" to the output `name`; half-precision weights.
+
+    Weights become constants first: the converter would leave a module's variables empty, and every output NaN.
+    """
+    signature = [tf.TensorSpec((None, size, size), tf.uint8, name="images")]
+    frozen = convert_variables_to_constants_v2(tf.function(function, input_signature=signature).get_concrete_function())
+    module = tf.Module()  # gives the file a signature, which names input and output
+    module.run = tf.function(lambda images: {name: frozen(images)[0]}, input_signature=signature)
     with quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([module.run.get_concrete_function()], module)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
+        converter.target_spec.supported_types = [tf.float16]  # half the size
         return converter.convert()
 
 
