@@ -32,14 +32,13 @@ def test_without_images_the_phantoms_are_used(no_usual_folder):
     assert config.results == no_usual_folder / "results" / "demo"
 
 
-def test_only_full_on_real_images_writes_the_published_folders(no_usual_folder):
+def test_only_full_on_real_images_writes_the_committed_folders(no_usual_folder):
     environ = {"XRAY_DATA": str(no_usual_folder / "mine")}
-    published = {no_usual_folder / name for name in ("results", "Plot", "models")}
+    committed = {no_usual_folder / name for name in ("results", "Plot")}
     for profile in config_module.PROFILES:
         config = load_config(profile, environ)
-        written = {config.results, config.plots, config.models}
-        assert (written == published) == (profile == "full")
-        assert not written & published or profile == "full"
+        written = {config.results, config.plots}
+        assert written == committed if profile == "full" else not written & committed
 
 
 def test_demo_draws_phantoms_even_where_real_images_are(no_usual_folder):
@@ -47,7 +46,9 @@ def test_demo_draws_phantoms_even_where_real_images_are(no_usual_folder):
     assert not load_config("sample", {"XRAY_DATA": "somewhere"}).phantoms
 
 
-@pytest.mark.parametrize(("profile", "words"), [("fulll", "wanted one of full, demo, sample"), ("full", "make data")])
+@pytest.mark.parametrize(
+    ("profile", "words"), [("fulll", "wanted one of full, demo, sample, verify"), ("full", "make data")]
+)
 def test_a_wrong_profile_says_what_to_do(no_usual_folder, profile, words):
     with pytest.raises(ValueError, match=words):
         load_config(profile, {})

@@ -154,10 +154,10 @@ def framing() -> str:
     hidden = _read("hidden_regions").set_index(["network", "hidden"])
     lungs, rest = (hidden.loc[("xray_cnn", name)] for name in ("lungs", "all but the lungs"))
     return (
-        f"The position and size of the lungs in the film alone tell the class at AUROC {film:.3f} (children of train held "
-        f"out in turn); in the frame, at {frame:.3f}. With the lungs of the test films hidden, the network's AUROC is "
-        f"{lungs.auroc:.3f} ({lungs.lower:.3f}-{lungs.upper:.3f}), where 0.5 is chance; with all but the lungs hidden, "
-        f"{rest.auroc:.3f} ({rest.lower:.3f}-{rest.upper:.3f})."
+        f"The position and size of the lungs in the film alone tell the class at AUROC {film:.3f} (children of "
+        f"train held out in turn); in the frame, at {frame:.3f}. With the lungs of the test films hidden, AUROC is "
+        f"{_interval(lungs.rename({'auroc': 'value'}))}, where 0.5 is chance; with all but the lungs hidden, "
+        f"{_interval(rest.rename({'auroc': 'value'}))}."
     )
 
 
@@ -166,8 +166,8 @@ def elsewhere() -> str:
     table = _read("nih_adults").set_index("statistic")
     one = table.loc["auroc"]
     return (
-        f"On {one.films:,.0f} films of {one.patients:,.0f} patients of another hospital, mostly adults (NIH ChestX-ray), "
-        f"its AUROC is {one['mean']:.3f} ({one.lower:.3f}-{one.upper:.3f}): near chance."
+        f"On {one.films:,.0f} films of {one.patients:,.0f} patients of another hospital, mostly adults (NIH "
+        f"ChestX-ray), its AUROC is {one['mean']:.3f} ({one.lower:.3f}-{one.upper:.3f}): near chance."
     )
 
 

@@ -288,7 +288,7 @@ def hide(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
     """AUROC of each network with a region of every film hidden (see `hide`).
 
-    predictors: network -> function of uint8 (n, size, size) to probabilities (n,); rows: label and patient. Columns:
+    predictors: network -> function of uint8 (n, size, size) to logits (n,); rows: label and patient. Columns:
     network, hidden, area (mean share of the film), n_films, n_children, auroc, lower, upper (95 % interval over
     patients), change (mean absolute change of the probability).
     """
@@ -296,7 +296,7 @@ def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarr
     films, label = {name: hide(images, mask) for name, mask in masks.items()}, rows.label.to_numpy()
     patients, table = pd.DataFrame({"patient": rows.patient.to_numpy()}), []
     for network, predict in predictors.items():
-        probability = {name: predict(film) for name, film in films.items()}
+        probability = {name: expit(predict(film)) for name, film in films.items()}
         for name, mask in masks.items():
             auroc = metrics.auroc(label, probability[name])
             row = {"network": network, "hidden": name, "area": mask.mean(), "n_films": len(label)}
