@@ -15,7 +15,7 @@ from xraylib import plots
 from xraylib.config import Config, load_config
 from xraylib.data.images import load_images
 from xraylib.data.index import load_index
-from xraylib.evaluation import metrics
+from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_table
 from xraylib.network import lungs, train
 from xraylib.network.weights import load_network
@@ -39,10 +39,18 @@ def run(config: Config) -> pd.DataFrame:
         frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)
         said = partial(_say, name)
         varied = config if longer else replace(config, epochs=SHORT)
-        for seed in config.seeds:
-            training = train.train_one("xray_cnn", seed, index, frames, varied, said)
-            rows += [{"variant": name, "seed": seed} | row for row in _scores(training.predictions)]
+        trained = [train.train_one("xray_cnn", seed, index, frames, varied, said).predictions for seed in config.seeds]
+        scores = [{"variant": name} | row for predictions in trained for row in _scores(predictions)]
+        _enter_ledger(name, pd.concat(trained), pd.DataFrame(scores), config)
+        rows += scores
     return pd.DataFrame(rows)
+
+
+def _enter_ledger(variant: str, predictions: pd.DataFrame, scores: pd.DataFrame, config: Config) -> None:
+    test = predictions[predictions.split == "test"]
+    if len(test):
+        mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
+        tables.enter_ledger(f"{metrics.OWN}, {variant}", test, mean, config)
 
 
 def _say(variant: str, text: str) -> None:
@@ -58,7 +66,8 @@ def _scores(predictions: pd.DataFrame) -> list[dict]:
         if len(part):
             values = metrics.statistics(part, threshold)(np.ones((1, len(part))))
             rows.append(
-                {"split": split, "films": len(part)} | {name: float(values[name][0]) for name in metrics.HEADLINE}
+                {"seed": part.seed.iloc[0], "split": split, "films": len(part)}
+                | {name: float(values[name][0]) for name in tables.HEADLINE}
             )
     return rows
 
@@ -76,7 +85,7 @@ def main() -> int:
     fig, ax = plots.figure(width=plots.DOUBLE, height=2.8)
     plots.ablation(table, ax, kind=config.kind)
     plots.save(fig, config.plots / "ablation.png")
-    columns = [name for name in metrics.HEADLINE if name in table]
+    columns = list(tables.HEADLINE)
     print(table.groupby(["variant", "split"], sort=False)[columns].agg(["mean", "std"]).round(3).to_string())
     print(f"wrote {config.results / 'ablation.csv'} and {config.plots / 'ablation.png'}")
     return 0

@@ -136,11 +136,10 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
     """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
     keras_way = (
         "import sys, json, numpy as np, keras; import xraylib.network.model; from xraylib.data.images import decode\n"
-        f"image = decode({str(files[0])!r}, {config.image_size})[None, ..., None].astype('float32')\n"
         "for file in sys.argv[1:]:\n"
         "    network = keras.models.load_model(file)\n"
-        "    side = network.input_shape[1]\n"
-        "    network.predict(image[:, :side, :side], verbose=0)"
+        f"    image = decode({str(files[0])!r}, network.input_shape[1])\n"
+        "    network.predict(image[None, ..., None].astype('float32'), verbose=0)"
     )
     networks = [str(path) for path in sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))]
 

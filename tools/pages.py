@@ -234,7 +234,7 @@ def _against_field() -> str:
 
 def ledger() -> str:
     """AUROC and balanced accuracy of each evaluation on test, in order."""
-    table = _read("test_ledger")
+    table = _read("test_ledger").query("network == @tables.metrics.OWN")
     auroc, balanced = (", ".join(f"{value:.3f}" for value in table[name]) for name in ("auroc", "balanced_accuracy"))
     return f"Evaluations on test, in order (mean over seeds): AUROC {auroc}; balanced accuracy {balanced}."
 

@@ -275,20 +275,25 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
 
 
 def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Add this evaluation on test to results/test_ledger.csv and return the ledger; table: metrics.csv.
+    """Add this evaluation on test to results/test_ledger.csv and return the ledger; table: metrics.csv."""
+    shown = test_rows(table)
+    mean = shown[(shown.network == metrics.OWN) & (shown.seed == "mean")].set_index("statistic").value
+    test = predictions[(predictions.split == "test") & (predictions.network == metrics.OWN)]
+    return enter_ledger(metrics.OWN, test, mean, config)
 
-    A digest of the test logits, rounded to 6 digits, identifies an evaluation: the same predictions add no row. Only
-    the full profile keeps earlier rows.
+
+def enter_ledger(network: str, test: pd.DataFrame, mean: pd.Series, config: Config) -> pd.DataFrame:
+    """Add an evaluation on test to results/test_ledger.csv and return the ledger.
+
+    test: predictions of all seeds on test; mean: statistic -> mean over seeds. A digest of the test logits, rounded to
+    6 digits, identifies an evaluation: the same predictions add no row. Only the full profile keeps earlier rows.
     """
     path = config.results / "test_ledger.csv"
     keeps = config.profile == "full" and path.exists()
     ledger = pd.read_csv(path, dtype={"predictions": str}) if keeps else pd.DataFrame()
-    test = predictions[(predictions.split == "test") & (predictions.network == metrics.OWN)]
     digest = digest_of(test)
     if ledger.empty or digest not in set(ledger.predictions):
-        shown = test_rows(table)
-        mean = shown[(shown.network == metrics.OWN) & (shown.seed == "mean")].set_index("statistic").value
-        row = {"evaluation": len(ledger) + 1, "predictions": digest, "network": metrics.OWN}
+        row = {"evaluation": len(ledger) + 1, "predictions": digest, "network": network}
         row |= {"n_films": test.path.nunique(), "seeds": test.seed.nunique()}
         row |= {name: round(float(mean[name]), 4) for name in HEADLINE}
         ledger = pd.concat([ledger, pd.DataFrame([row])], ignore_index=True)
