@@ -1,5 +1,6 @@
 """The notebooks in git were executed in order, hold what nbval compares, and show no patient."""
 
+import base64
 import os
 import re
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tools import execute, pages
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PHANTOMS = {base64.b64encode(path.read_bytes()).decode() for path in execute.PHANTOMS.glob("*.png")}
 STORED = [pytest.param(nbformat.read(path, 4), id=path.stem) for path in NOTEBOOKS]
 
 
@@ -45,7 +49,7 @@ def test_stored_outputs_hold_no_patient_and_no_clock(notebook):
     for cell in code(notebook):
         tags = cell.metadata.get("tags", [])
         if "patients" in tags:
-            assert not any("image/png" in o.get("data", {}) for o in cell.outputs)
+            assert {o.data["image/png"].strip() for o in cell.outputs if "image/png" in o.data} <= PHANTOMS
         if "live" in tags:
             assert not any(o.output_type == "stream" for o in cell.outputs)
         assert "execution" not in cell.metadata  # time stamps
@@ -65,10 +69,11 @@ def test_cells_are_short_and_explained(notebook):
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= len(code(notebook)) / 2
 
 
-@pytest.mark.parametrize("notebook", STORED)
-def test_each_notebook_says_how_to_open_it(notebook):
-    assert ".venv/bin/jupyter lab" in notebook.cells[1].source
-    assert "Colab" in notebook.cells[1].source
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_notebook_opens_with_its_question_and_the_answer_of_the_committed_run(path):
+    opening = nbformat.read(path, 4).cells[0].source
+    assert [*re.findall(r"\*\*(\w+ ?\w* ?\w*)\.?\*\*", opening)] == ["Question", "Answer", "You will learn"]
+    assert f"{execute.ANSWER} {pages.ANSWERS[path.stem]()}" in opening
 
 
 @pytest.mark.parametrize("notebook", STORED)

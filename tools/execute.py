@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import os
 import re
@@ -18,12 +19,17 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 
+from tools import pages
+from xraylib.config import REPOSITORY
 from xraylib.files import UserError, alone, say, write_bytes
 
 LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
 PATIENTS = "patients"  # tag of cells that show radiographs: stored in build/, never published
 TRACEBACK_LINES = 12
 TITLE = "Pneumonia or normal? The notebooks"
+PHANTOMS = REPOSITORY / "Plot" / "demo"
+ANSWER = "**Answer** (patients)."
+STAND_IN = "Phantoms: pictures of patients are not published. `make reproduce DATA=folder` draws them."
 REMOVED = "This cell shows radiographs, which are not published. `make reproduce DATA=folder` draws them."
 
 
@@ -49,12 +55,35 @@ class DropProgress(Preprocessor):
 
 
 class HidePatients(Preprocessor):
-    """Replaces the outputs of cells tagged PATIENTS by a sentence."""
+    """Replaces the outputs of cells tagged PATIENTS by the figures that they draw of phantoms, or by a sentence."""
 
     def preprocess_cell(self, cell, resources, index):
         if PATIENTS in cell.metadata.get("tags", []):
-            data = {"text/markdown": REMOVED, "text/plain": REMOVED}
-            cell.outputs = [nbformat.v4.new_output("display_data", data)]
+            figures = [PHANTOMS / f"{name}.png" for name in re.findall(r'"(\w+)(?:\.png"|": \d)', cell.source)]
+            cell.outputs = [_picture(figure) for figure in figures if figure.exists()] or [_words(REMOVED)]
+            cell.outputs += [_words(STAND_IN)] * any("image/png" in output.data for output in cell.outputs)
+        return cell, resources
+
+
+def _picture(path: Path) -> nbformat.NotebookNode:
+    data = {"image/png": base64.b64encode(path.read_bytes()).decode(), "text/plain": f"{path.stem}, of phantoms"}
+    return nbformat.v4.new_output("display_data", data)
+
+
+def _words(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("display_data", {"text/markdown": text, "text/plain": text})
+
+
+class WriteAnswer(Preprocessor):
+    """Writes the answer of a notebook, from results/, into the paragraph of its first cell that begins with ANSWER."""
+
+    def __init__(self, answer: str):
+        super().__init__()
+        self.answer = answer
+
+    def preprocess_cell(self, cell, resources, index):
+        if index == 0:
+            cell.source = re.sub(rf"(?<={re.escape(ANSWER)}).*", lambda _: f" {self.answer}", cell.source)
         return cell, resources
 
 
@@ -130,14 +159,17 @@ def executed(folder: Path) -> list[Path]:
 def publish(folder: Path, target: Path) -> str:
     """Copy the executed notebooks of `folder` to `target` without pictures of patients; returns what was written.
 
-    A notebook with the same bytes keeps its time, so that make does not execute it again.
+    A published notebook has the time of its source, so that make does not execute it again.
     """
     written = []
     for source in executed(folder):
         notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
+        if source.stem in pages.ANSWERS:
+            notebook, _ = WriteAnswer(pages.ANSWERS[source.stem]()).preprocess(notebook, {})
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
+            os.utime(published, (source.stat().st_atime, source.stat().st_mtime))
             written.append(str(published))
     return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
 

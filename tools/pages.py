@@ -8,6 +8,7 @@ import re
 import pandas as pd
 
 from xraylib.config import REPOSITORY
+from xraylib.evaluation import findings as found
 from xraylib.evaluation import metrics, tables
 
 RESULTS = REPOSITORY / "results"
@@ -74,8 +75,9 @@ def results() -> str:
         cells = [_narrow(by.loc[statistic]) if statistic in by.index else "" for statistic in metrics.HEADLINE]
         rows.append(f"{own} | {first.measured_on},<br>n = {first.n_films:,.0f} | {' | '.join(cells)}")
     below = _below() + (
-        " The field's figures are those that its authors give ([results/field.csv](results/field.csv)); claims on "
-        "other splits, or with a threshold chosen on test, do not compare and are left out."
+        " The field's figures are those that its authors give; [field.csv](field.csv) says whose weights were "
+        "pretrained, who used extra labels (here: lung masks) and who chose the threshold on test. Claims on other "
+        "splits do not compare and are left out."
     )
     return _table(" | measured on | AUROC | accuracy | sensitivity | specificity", rows) + f"\n\n{below}"
 
@@ -197,7 +199,9 @@ def locator() -> str:
 
 def findings() -> str:
     """Findings as a list whose words follow from the figures."""
-    return "\n".join(f"- {text}" for text in (_threshold(), _corruptions(), _against_field()))
+    return "\n".join(
+        f"- {text}" for text in (_threshold(), _corruptions(), _bare(found.field(_headline(), _read("field"))))
+    )
 
 
 def _threshold() -> str:
@@ -219,17 +223,6 @@ def _corruptions() -> str:
         f"worst corruption is {worst.corruption} ({worst.amount:g} {worst.unit}), at {worst.value:.3f} "
         "([results/robustness.csv](results/robustness.csv))."
     )
-
-
-def _against_field() -> str:
-    rows, field = _read("comparison").set_index(["row", "statistic"]), _read("field")
-    parts = []
-    for statistic, name in (("auroc", "AUROC"), ("accuracy", "accuracy")):
-        best = field.loc[field[statistic].idxmax()]
-        own = rows.loc[(tables.OWN_NETWORKS["ensemble"], statistic)].value
-        side = "below" if own < best[statistic] else "at or above"
-        parts.append(f"{name} {own:.3f}, {side} the {best[statistic]:.3f} of {best.method} ({best.source})")
-    return f"The ensemble, beside the best that others report: {'; '.join(parts)}."
 
 
 def ledger() -> str:
@@ -308,3 +301,25 @@ def counts() -> str:
         for subtype, row in table.loc[split].iterrows():
             lines.append(f"| {split} | {subtype} | {row.films:,} | {row.patients:,} |")
     return "\n".join(lines)
+
+
+def _headline() -> pd.DataFrame:
+    return _read("metrics", dtype={"seed": str})
+
+
+def _bare(finding: str) -> str:
+    return finding.removeprefix(found.SHOWS)
+
+
+ANSWERS = {  # notebook -> its answer, a finding of the committed run
+    "01_explore": lambda: _bare(found.shortcuts(_read("shortcuts"))),
+    "02_train": lambda: f"{_bare(found.framing(_read('framing')))} {_bare(found.ablation(_read('ablation')))}",
+    "03_evaluate": lambda: _bare(found.headline(_headline())),
+    "04_predict_val": lambda: _bare(found.val(_read("val_films"))),
+    "05_robustness": lambda: _bare(
+        found.robustness(_read("robustness", na_values={"sd": [""]}, keep_default_na=False))
+    ),
+    "06_explain": lambda: (
+        f"{_bare(found.hidden(_read('hidden_regions')))} {_bare(found.removal(_read('removal_areas')))}"
+    ),
+}

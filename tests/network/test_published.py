@@ -1,8 +1,13 @@
 """The published experiment is replayed as it was."""
 
-import numpy as np
-import pytest
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xraylib.config import load_config
 from xraylib.network import backend, published
 
 
@@ -51,3 +56,16 @@ def test_decoded_images_and_files_are_predicted_alike(world, config, network):
     _, index, images = world
     from_files = published.predict(network, index, config)
     np.testing.assert_allclose(published.predict_arrays(network, images), from_files, atol=0.01)
+
+
+def test_the_films_that_training_saw_are_those_that_keras_draws(tmp_path):
+    paths = [f"train/NORMAL/{number}.png" for number in range(9)]
+    index = pd.DataFrame({"path": paths, "folder": "train", "label": [0, 1] * 4 + [0]})
+    config = replace(load_config("sample"), data=tmp_path, published_steps=5)
+    (tmp_path / "train/NORMAL").mkdir(parents=True)
+    for path in paths:
+        Image.new("L", (8, 8)).save(tmp_path / path)
+    generator = published.tf.keras.preprocessing.image.ImageDataGenerator()
+    flow = published._flow(index, config, generator, 1, True, 3)
+    flow[0]
+    assert published.seen(index, config, 3).tolist() == [paths[row] for row in flow.index_array[:5]]

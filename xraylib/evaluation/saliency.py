@@ -216,7 +216,7 @@ def deletion_insertion(
     predict: images -> logits; maps: method -> float (n, size, size), with "random map" among them. Places are squares
     of a twelfth of the side. Deletion ends with lung grey; insertion starts from the blurred film. Returns the curves
     (test, method, share, probability) and the areas under them (test, method, n_films, area, lower, upper, difference
-    from the random map, difference_lower, difference_upper).
+    from the centre prior, difference_lower, difference_upper).
     """
     sigma = BLUR * images.shape[1]
     blurred = np.stack([ndimage.gaussian_filter(image, sigma) for image in images])
@@ -230,7 +230,7 @@ def deletion_insertion(
             curves += [{"test": test, "method": method, "share": share, "probability": mean} for share, mean in at]
     rows = []
     for (test, method), area in areas.items():
-        difference = area - areas[test, "random map"]
+        difference = area - areas[test, "centre prior"]
         bounds = _intervals({"area": area, "difference": difference}, patient)
         row = {"test": test, "method": method, "n_films": len(area), "area": area.mean()} | _bounds(bounds["area"])
         rows.append(row | {"difference": difference.mean()} | _bounds(bounds["difference"], "difference_"))

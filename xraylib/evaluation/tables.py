@@ -124,6 +124,30 @@ def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.Da
     return pd.DataFrame(rows)
 
 
+def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> pd.DataFrame:
+    """The published network at 0.5 on the films that it learned from, the rest of their folder, and test.
+
+    seen: seed -> paths. Columns: films, n_films (mean over seeds), accuracy, sensitivity, specificity (mean), and sd of
+    accuracy over seeds.
+    """
+    rows = []
+    for seed, paths in seen.items():
+        own = predictions[(predictions.network == metrics.PUBLISHED) & (predictions.seed == seed)]
+        right = (own.logit > 0) == (own.label == 1)
+        learned = own.path.isin(set(paths))
+        parts = {
+            "seen in training": learned,
+            "train folder, not seen": (own.folder == "train") & ~learned,
+            "test folder": own.folder == "test",
+        }
+        for name, mask in parts.items():
+            classes = right[mask].groupby(own.label[mask]).mean()
+            row = {"films": name, "n_films": mask.sum(), "accuracy": right[mask].mean()}
+            rows.append(row | {"sensitivity": classes.get(1), "specificity": classes.get(0)})
+    table = pd.DataFrame(rows).groupby("films", sort=False)
+    return table.mean().assign(sd=table.accuracy.std()).reset_index()
+
+
 def _seeds(predictions: pd.DataFrame) -> list[int]:
     return sorted(predictions.seed[predictions.network == metrics.PUBLISHED].unique())
 

@@ -80,6 +80,13 @@ def train(index: pd.DataFrame, config: Config, seed: int, say: Callable[[str], N
     return network, {name: float(values[-1]) for name, values in history.history.items()}
 
 
+def seen(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
+    """Paths of the films that `train` learns from: the first steps of Keras' shuffle of the train folder."""
+    paths = index.path[index.folder == "train"]
+    order = np.random.RandomState(seed).permutation(len(paths))  # as keras' Iterator draws it
+    return paths.iloc[order[: config.published_steps]]
+
+
 class _Progress(keras.callbacks.Callback):
     def __init__(self, config: Config, say: Callable[[str], None]):
         super().__init__()

@@ -1,0 +1,258 @@
+"""Findings in words: one table -> one sentence in Markdown, whose numbers and direction follow from the table."""
+
+from __future__ import annotations
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from xraylib.evaluation import metrics
+
+SHOWS = "**What this shows.** "
+
+
+def _value(row: pd.Series) -> str:
+    return f"{row.value:.3f} ({row.lower:.3f} to {row.upper:.3f})"
+
+
+def _compared(row: pd.Series, names: tuple[str, str, str]) -> str:
+    """Words for an interval of a difference: below zero, above zero, or holding zero."""
+    return names[0] if row.upper < 0 else names[1] if row.lower > 0 else names[2]
+
+
+def films(index: pd.DataFrame) -> str:
+    """index: index.csv."""
+    share = 100 * index.groupby("split").label.mean()
+    return (
+        f"{SHOWS}Of the {len(index):,} films of {index.patient.nunique():,} children, {100 * index.label.mean():.0f} % "
+        f"show pneumonia ({share['train']:.0f} % of train, {share['test']:.0f} % of test): calling every film "
+        f"PNEUMONIA would be right for {share['test']:.0f} % of the test films."
+    )
+
+
+def shortcuts(table: pd.DataFrame) -> str:
+    """table: shortcuts.csv."""
+    best = table.loc[table.train.idxmax()]
+    return (
+        f"{SHOWS}The strongest, *{best.property}*, tells the class at AUROC {best.train:.3f} on children of train held "
+        f"out in turn, and at {best.test:.3f} on test. A high figure proves nothing about lungs."
+    )
+
+
+def shift(table: pd.DataFrame) -> str:
+    """table: shift.csv."""
+    told = table[table.statistic.str.contains("AUROC")].set_index("label").test
+    parts = ", ".join(f"{label} {value:.3f}" for label, value in told.items())
+    return f"{SHOWS}8 x 8 pixels tell a test film from a train film of the same class at AUROC {parts} (0.5: alike)."
+
+
+def framing(table: pd.DataFrame) -> str:
+    """table: framing.csv."""
+    by = table.set_index("property")
+    film, frame = by.loc["lungs' box in the film"], by.loc["lungs' box in the frame"]
+    return (
+        f"{SHOWS}Where the lungs lie in the film tells the class at AUROC {film.train:.3f} on train and "
+        f"{film.test:.3f} on test; where they lie in the frame, at {frame.train:.3f} and {frame.test:.3f}. "
+        + (
+            "The crop takes most of the shortcut away."
+            if frame.train < film.train - 0.1
+            else "The crop changes little."
+        )
+    )
+
+
+def locator(table: pd.DataFrame) -> str:
+    """table: lungs.csv."""
+    test = table[table.split == "test"].set_index("class")
+    parts = ", ".join(f"{name} {row.dice:.3f} (n = {row.films})" for name, row in test.iterrows())
+    return f"{SHOWS}Dice on test: {parts}. The box of the lungs overlaps people's by {test.iou.min():.2f} or more."
+
+
+def ablation(table: pd.DataFrame) -> str:
+    """table: ablation.csv."""
+    mean = table.groupby(["variant", "split"], sort=False)[["auroc", "accuracy"]].mean()
+    first, last = table.variant.iloc[0], table.variant.iloc[-1]
+    tune, test = (f"{mean.auroc[first, split]:.3f} to {mean.auroc[last, split]:.3f}" for split in ("tune", "test"))
+    return (
+        f"{SHOWS}From *{first}* to *{last}*, AUROC goes from {tune} on tune and from {test} on test; accuracy on test "
+        f"from {mean.accuracy[first, 'test']:.3f} to {mean.accuracy[last, 'test']:.3f}. A choice by tune alone would "
+        "have kept " + ("the whole film." if mean.auroc[first, "tune"] > mean.auroc[last, "tune"] else "the crop.")
+    )
+
+
+def training(history: pd.DataFrame) -> str:
+    """history: history.csv."""
+    own = history[history.network == metrics.OWN]
+    ends = own[own.epoch == own.epoch.max()].tune_auroc
+    return (
+        f"{SHOWS}After {own.epoch.max()} epochs the AUROC on tune is {ends.mean():.3f} ± {ends.std():.3f} over "
+        f"{len(ends)} seeds. The published curve has one point, measured on the films that it learned from."
+    )
+
+
+def headline(table: pd.DataFrame) -> str:
+    """table: metrics.csv."""
+    test = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+    own, published = test.loc[metrics.OWN], test.loc[metrics.PUBLISHED]
+    return (
+        f"{SHOWS}On {own.n_films.iloc[0]:.0f} test films of {own.n_children.iloc[0]:.0f} children, this study's "
+        f"network has AUROC {_value(own.loc['auroc'])} and accuracy {_value(own.loc['accuracy'])}; the published one "
+        f"{_value(published.loc['auroc'])} and {_value(published.loc['accuracy'])}. Of 100 films with pneumonia it "
+        f"finds {100 * own.loc['sensitivity'].value:.0f}; of 100 normal films it calls "
+        f"{100 - 100 * own.loc['specificity'].value:.0f} PNEUMONIA."
+    )
+
+
+def differences(table: pd.DataFrame) -> str:
+    """table: differences.csv."""
+    parts = []
+    for thresholds, part in table[table.statistic == "accuracy"].groupby("thresholds", sort=False):
+        row = part.iloc[0].rename({"difference": "value"})
+        word = _compared(row, ("lower", "higher", "not clearly different"))
+        parts.append(f"{thresholds}: {word}, by {_value(row)}")
+    return f"{SHOWS}Accuracy beside the published network's, on the same films. {'; '.join(parts)}."
+
+
+def tune_and_test(table: pd.DataFrame) -> str:
+    """table: metrics.csv."""
+    by = table[(table.network == metrics.OWN) & (table.seed == "mean")].set_index(["split", "statistic"]).value
+    parts = [f"{name} {by['tune', name]:.3f} and {by['test', name]:.3f}" for name in ("sensitivity", "specificity")]
+    return f"{SHOWS}At the threshold of tune, on tune and on test: {'; '.join(parts)}."
+
+
+def published_seen(table: pd.DataFrame) -> str:
+    """table: published_seen.csv."""
+    by = table.set_index("films")
+    seen, others, test = (by.loc[name] for name in ("seen in training", "train folder, not seen", "test folder"))
+    memory = "did not memorise" if seen.accuracy - others.accuracy < 0.02 else "does better on what it saw"
+    alike = "look different" if test.specificity < others.specificity - 0.05 else "look alike"
+    return (
+        f"{SHOWS}Accuracy is {seen.accuracy:.3f} on the films that it learned from and {others.accuracy:.3f} on the "
+        f"others of the same folder: it {memory}. On test it is {test.accuracy:.3f}, and specificity "
+        f"{test.specificity:.3f} instead of {others.specificity:.3f}: the normal films of test {alike}."
+    )
+
+
+def baselines(table: pd.DataFrame) -> str:
+    """table: against_baselines.csv."""
+    own = table[table.network == metrics.OWN].set_index("statistic")
+    other = table[~table.network.isin((metrics.OWN, metrics.PUBLISHED)) & (table.statistic == "auroc")]
+    best = other.loc[other.value.idxmax()]
+    return (
+        f"{SHOWS}The best baseline, *{best.network}*, has AUROC {best.value:.3f} on test, this study's network "
+        f"{own.loc['auroc'].value:.3f}; the difference is {best.difference:.3f} ({best.difference_lower:.3f} to "
+        f"{best.difference_upper:.3f})."
+    )
+
+
+def field(table: pd.DataFrame, others: pd.DataFrame) -> str:
+    """table: metrics.csv; others: field.csv."""
+    own = table[(table.network == metrics.OWN) & (table.split == "test") & (table.seed == "mean")]
+    own = own.set_index("statistic").value
+    fair = others[others.test_chose_threshold != "yes"]
+    groups = {"without pretrained weights": fair[fair.pretrained == "no"], "of all": fair}
+    parts = []
+    for statistic, name in (("auroc", "AUROC"), ("accuracy", "accuracy")):
+        best = {key: part.loc[part[statistic].idxmax()] for key, part in groups.items()}
+        said = "; ".join(f"the best {key} is {row[statistic]:.3f} ({row.source})" for key, row in best.items())
+        parts.append(f"{name} here is {own[statistic]:.3f}: {said}")
+    return f"{SHOWS}{'. '.join(parts)}. Rows whose threshold was chosen on test are not counted."
+
+
+def val(table: pd.DataFrame) -> str:
+    """table: val_films.csv."""
+    assessed = table[table.decision != "not assessed"]
+    right, n = int((assessed.decision == assessed.path.str.split("/").str[1]).sum()), len(assessed)
+    lower = binomtest(right, n).proportion_ci().low if n else 0.0
+    return (
+        f"{SHOWS}Of the {len(table)} films {n} are assessed, {right} of them rightly. That proves little: the true "
+        f"accuracy may be as low as {100 * lower:.0f} % (95 % interval, Clopper-Pearson)."
+    )
+
+
+def refused(table: pd.DataFrame) -> str:
+    """table: ood.csv."""
+    share = 100 * table.groupby("wanted").not_assessed.agg(["min", "max"])
+    as_is = 100 * table.set_index("kind").not_assessed["as it is"]
+    return (
+        f"{SHOWS}{as_is:.1f} % of the test films are not assessed as they are, at most "
+        f"{share['max']['assessed']:.1f} % when shifted, cropped, darkened or flattened; of what is no such "
+        f"film, at least {share['min']['not assessed']:.0f} % is refused."
+    )
+
+
+def robustness(table: pd.DataFrame) -> str:
+    """table: robustness.csv."""
+    own = table[table.network == metrics.OWN]
+    clean = own[own.corruption == "none"].set_index("statistic").value
+    other = own[own.statistic.isin(("sensitivity", "specificity")) & (own.corruption != "none")]
+    loss = other.assign(loss=other.statistic.map(clean) - other.value)
+    held = loss[loss.severity == 2].groupby("corruption").loss.max()
+    worst = loss.loc[loss.loss.idxmax()]
+    return (
+        f"{SHOWS}At middle severity, sensitivity and specificity stay within 0.05 of the clean films' under "
+        f"{', '.join(held[held <= 0.05].index) or 'no corruption'}. Worst is {worst.corruption} ({worst.amount:g} "
+        f"{worst.unit}): {worst.statistic} {worst.value:.3f} instead of {clean[worst.statistic]:.3f}."
+    )
+
+
+def subgroups(table: pd.DataFrame) -> str:
+    """table: subgroups.csv."""
+    low, high = (table.loc[getattr(table.value, find)()] for find in ("idxmin", "idxmax"))
+    ends = [f"{row.part} ({row.statistic} {_value(row)}, n = {row.n_films})" for row in (low, high)]
+    return f"{SHOWS}Lowest: {ends[0]}. Highest: {ends[1]}. Where intervals overlap, a difference may be chance."
+
+
+def calibration(table: pd.DataFrame) -> str:
+    """table: metrics.csv."""
+    rows = table[(table.split == "test") & (table.seed == "mean")]
+    ece = rows[rows.statistic == "expected_calibration_error"].set_index("network")
+    parts = [f"{name} {_value(row)}" for name, row in ece.iterrows()]
+    return f"{SHOWS}Mean gap between probability and frequency on test: {', '.join(parts)}."
+
+
+def coverage(table: pd.DataFrame) -> str:
+    """table: risk_coverage.csv."""
+    own = table[table.network == metrics.OWN].set_index("coverage").accuracy
+    return (
+        f"{SHOWS}Leaving a fifth of the films to a human reader takes accuracy on the others from {own[1.0]:.3f} to "
+        f"{own[0.8]:.3f}."
+    )
+
+
+def hidden(table: pd.DataFrame) -> str:
+    """table: hidden_regions.csv."""
+    rows = table[table.network == metrics.OWN].set_index("hidden").rename(columns={"auroc": "value"})
+    lungs, rest = rows.loc["lungs"], rows.loc["all but the lungs"]
+    chance = lungs.lower <= 0.5 <= lungs.upper or lungs.upper < 0.5
+    return (
+        f"{SHOWS}Without the lungs the network is {'at chance' if chance else 'above chance'}: AUROC {_value(lungs)}. "
+        f"With the lungs alone it is {_value(rest)} (n = {lungs.n_films} films)."
+    )
+
+
+def pointing(table: pd.DataFrame) -> str:
+    """table: pointing_game.csv."""
+    by = table.set_index("method").hits
+    word = "more often than" if by["Grad-CAM"] > by["centre prior"] else "no more often than"
+    return (
+        f"{SHOWS}Grad-CAM peaks in the lesion in {100 * by['Grad-CAM']:.0f} % of films, {word} the centre of the film "
+        f"({100 * by['centre prior']:.0f} %); occlusion in {100 * by['occlusion']:.0f} %."
+    )
+
+
+def removal(areas: pd.DataFrame) -> str:
+    """areas: removal_areas.csv; difference: the map's area minus the centre prior's."""
+    names = ("better than", "worse than", "no better than")  # deletion: the smaller area is the better
+    rows = areas[(areas.test == "deletion") & (areas.method != "centre prior")]
+    parts = []
+    for row in rows.itertuples():
+        one = pd.Series({"lower": row.difference_lower, "upper": row.difference_upper})
+        parts.append(f"{row.method} {_compared(one, names)} the centre of the film")
+    return f"{SHOWS}By deletion: {'; '.join(parts)}."
+
+
+def lung_share(table: pd.DataFrame) -> str:
+    """table: lung_share.csv."""
+    row = table[table.group == "all films"].iloc[0]
+    word = "little more than" if 1 < row.ratio < 1.1 else "no more than" if row.ratio <= 1 else "more than"
+    return f"{SHOWS}The lungs hold {row.ratio:.2f} times their share of the map: {word} a map that knows nothing."
