@@ -135,10 +135,11 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
     """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
     keras_way = (
-        "import sys, json, numpy as np, keras; import xraylib.network.model; from xraylib.data.images import decode\n"
+        "import sys, json, numpy as np, keras; import xraylib.network.model; from pathlib import Path; "
+        "from xraylib.data.images import decode\n"
         "for file in sys.argv[1:]:\n"
         "    network = keras.models.load_model(file)\n"
-        f"    image = decode({str(files[0])!r}, network.input_shape[1])\n"
+        f"    image = decode(Path({str(files[0])!r}), network.input_shape[1])\n"
         "    network.predict(image[None, ..., None].astype('float32'), verbose=0)"
     )
     networks = [str(path) for path in sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))]

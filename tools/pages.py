@@ -221,7 +221,7 @@ def _corruptions() -> str:
     return (
         f"With {cut.amount:g} % of each margin cut off, specificity goes from {as_is:.3f} to {cut.value:.3f}; the "
         f"worst corruption is {worst.corruption} ({worst.amount:g} {worst.unit}), at {worst.value:.3f} "
-        "([results/robustness.csv](results/robustness.csv))."
+        "([robustness.csv](robustness.csv))."
     )
 
 
