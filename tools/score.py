@@ -93,7 +93,8 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Films that the study has too, by file name (at another size, say): how far their predictions differ.
 
     known: results/predictions.csv. One row: films, mean and 95th percentile of the absolute difference of the
-    probability, and the decisions that differ, at each seed's tune threshold; means over seeds. Empty where there is no such film.
+    probability, and the decisions that differ, at each seed's tune threshold; means over seeds. Empty where there is
+    no such film.
     """
     thresholds, known = _thresholds(known), known[known.network == "xray_cnn"]
     name = known.path.map(lambda path: Path(path).name)
