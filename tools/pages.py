@@ -173,6 +173,16 @@ def elsewhere() -> str:
     )
 
 
+def twins() -> str:
+    """How far predictions of films at their published size differ from those of the same films at 224 pixels."""
+    row = _read("originals_twins").iloc[0]
+    return (
+        f"{row.films:.0f} films of train at their published size, beside the same films at 224 pixels: the probability "
+        f"differs by {row['mean']:.3f} on average (95th percentile {row.p95:.3f}); of {row.films:.0f} decisions "
+        f"{row.decisions_differ:.1f} differ (means over {row.seeds:.0f} seeds)."
+    )
+
+
 def ablation() -> str:
     """AUROC on tune and on test, accuracy on test, of each variant; mean and SD over seeds."""
     table = _read("ablation")

@@ -69,7 +69,8 @@ def score(root: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Mean over seeds of each statistic, at each seed's tune threshold, with intervals over patients."""
     points = {
-        seed: metrics.OperatingPoint(t, "highest balanced accuracy", "tune") for seed, t in _thresholds(config).items()
+        seed: metrics.OperatingPoint(t, "highest balanced accuracy", "tune")
+        for seed, t in _thresholds(_known()).items()
     }
     each = [metrics.statistics(part, points[seed].threshold) for seed, part in predictions.groupby("seed")]
     first = predictions[predictions.seed == config.seeds[0]]
@@ -88,9 +89,37 @@ def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _thresholds(config: Config) -> dict[int, float]:
-    """Seed -> the threshold that tune chose, from the committed predictions."""
-    predictions = pd.read_csv(REPOSITORY / "results" / "predictions.csv", dtype={"patient": str})
+def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Films that the study has too, by file name (at another size, say): how far their predictions differ.
+
+    known: results/predictions.csv. One row: films, mean and 95th percentile of the absolute difference of the
+    probability, and the decisions that differ, at each seed's tune threshold; means over seeds. Empty where there is
+    no such film.
+    """
+    thresholds, known = _thresholds(known), known[known.network == "xray_cnn"]
+    name = known.path.map(lambda path: Path(path).name)
+    both = predictions.assign(name=predictions.path.map(lambda path: Path(path).name)).merge(
+        known.assign(name=name, twin=expit(known.logit))[["name", "seed", "label", "twin"]],
+        on=["name", "seed", "label"],
+    )
+    if both.empty:
+        return both
+    threshold = both.seed.map(thresholds)
+    both = both.assign(
+        difference=(both.probability - both.twin).abs(),
+        flipped=(both.probability >= threshold) != (both.twin >= threshold),
+    )
+    row = {"films": both.name.nunique(), "seeds": both.seed.nunique(), "mean": both.difference.mean()}
+    row |= {"p95": both.difference.quantile(0.95), "decisions_differ": both.flipped.sum() / both.seed.nunique()}
+    return pd.DataFrame([row])
+
+
+def _known() -> pd.DataFrame:
+    return pd.read_csv(REPOSITORY / "results" / "predictions.csv", dtype={"patient": str})
+
+
+def _thresholds(predictions: pd.DataFrame) -> dict[int, float]:
+    """Seed -> the threshold that tune chooses."""
     tune = predictions[(predictions.split == "tune") & (predictions.network == "xray_cnn")]
     tune = tune.assign(probability=expit(tune.logit))
     return {seed: metrics.choose_operating_point(part).threshold for seed, part in tune.groupby("seed")}
@@ -115,6 +144,9 @@ def main() -> int:
     plots.roc(predictions.assign(split=root.resolve().name), ax)
     plots.save(fig, target.with_suffix(".png"))
     print(table.round(3).to_string(index=False))
+    if len(same := twins(predictions, _known())):
+        write_table(same, target.with_name(f"{target.name}_twins.csv"))
+        print(f"films that the study has too:\n{same.round(4).to_string(index=False)}")
     print(f"wrote {target.with_suffix('.csv')} and .png")
     return 0
 

@@ -405,6 +405,7 @@ def story(table: pd.DataFrame, axes, kind: str = ""):
             figures=False,
             xlabel=STATISTICS.get(statistic, statistic),
         )
+        ax.margins(x=0.06)  # no marker is clipped
         ax.get_legend() and ax.get_legend().remove()
     axes[1].set_yticklabels([])
     n = table[table.measured_on == "test"].n_films.iloc[0]

@@ -259,8 +259,8 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """How the films of the train and test splits differ, class by class.
 
     Columns: label, statistic, train, test (means), train_sd, test_sd, effect (difference of means in SDs of train), and
-    one row per class, "told apart (AUROC)", whose value in `test` is the AUROC of a classifier of 8 x 8 thumbnails that
-    tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
+    one row per class, "AUROC of 8 x 8 pixels", whose value in `test` is the AUROC of a classifier of 8 x 8 thumbnails
+    that tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
     """
     grey = grey_statistics(images)
     thumbnails = _thumbnails(images)
@@ -275,7 +275,7 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
         both = train | test
         apart = _out_of_fold(_linear(), thumbnails[both], test[both].astype(int), index.patient.to_numpy()[both])
         told = roc_auc_score(test[both], apart)
-        rows.append({"label": name, "statistic": "told apart (AUROC)", "train": np.nan, "test": told})
+        rows.append({"label": name, "statistic": "AUROC of 8 x 8 pixels", "train": np.nan, "test": told})
     return pd.DataFrame(rows)
 
 

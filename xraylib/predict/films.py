@@ -230,7 +230,8 @@ def _rows(paths: Sequence[str], runner: Runner) -> list[dict[str, str]]:
         try:
             film, reasons, notes = _read(Path(path), runner.film_size)
         except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
-            message = f"{type(error).__name__}: {error}".replace(path, Path(path).name)
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
+            message = f"{kind}{error}".replace(path, Path(path).name)
             row["problem"] = _printable(" ".join(message.split()))
             continue
         if reasons:
