@@ -110,14 +110,16 @@ class Page(HTMLParser):
 
     def __init__(self, html: str):
         super().__init__()
-        self.references, self.ids, self.figures = [], [], 0
+        self.references, self.ids, self.figures, self.described = [], [], 0, []
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         self.references += [given[name] for name in ("src", "href", "srcset", "action") if name in given]
         self.ids += [given["id"]] if "id" in given else []
-        self.figures += tag == "img" and given.get("src", "").startswith("data:image/png")
+        if tag == "img" and given.get("src", "").startswith("data:image/png"):
+            self.figures += 1
+            self.described.append(given.get("alt"))
 
 
 def test_the_report_holds_every_figure_and_asks_for_nothing_outside():
@@ -130,6 +132,8 @@ def test_the_report_holds_every_figure_and_asks_for_nothing_outside():
     assert len(page.ids) == len(set(page.ids))
     cells = [cell for path in stored for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     assert page.figures == sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs) > 10
+    assert all(page.described) and page.described.count("A figure of this study.") < page.figures / 10
+    assert html.count('<details class="code">') == len(cells)
 
 
 def test_done_is_as_make_asks(tmp_path):

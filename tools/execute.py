@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import copy
 import os
 import re
 import signal
@@ -33,14 +34,29 @@ STAND_IN = "Phantoms: pictures of patients are not published. `make reproduce DA
 REMOVED = "This cell shows radiographs, which are not published. `make reproduce DATA=folder` draws them."
 
 
-# Jupyter's own page without the scripts that it would fetch: the notebooks hold no formula, widget or diagram.
+# Jupyter's own page without the scripts that it would fetch (the notebooks hold no formula, widget or diagram), with
+# code folded, dark where the reader's system is, and figures described.
 TEMPLATE = """{% extends 'index.html.j2' %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
+{% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>{% endblock %}
+{% block data_png %}<div class="jp-RenderedImage jp-OutputArea-output">
+<img alt="{{ output.metadata.alt | escape_html }}" src="data:image/png;base64,{{ output.data['image/png'] }}">
+</div>{% endblock %}
 {% block extra_css %}<style>
 main { max-width: 62rem; margin: auto; }
-.jp-RenderedImage img { display: block; margin: auto; max-height: 60rem; width: auto; }
+.code summary { cursor: pointer; font-size: small; opacity: 0.6; margin-left: 5rem; }
+.jp-RenderedImage img { display: block; margin: auto; max-width: 100%; max-height: 60rem; width: auto; }
+.jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%; }
+@media (prefers-color-scheme: dark) {
+  :root, body { --jp-layout-color0: #14161a; --jp-layout-color1: #14161a; --jp-cell-editor-background: #1d2026;
+    --jp-content-font-color0: #eee; --jp-content-font-color1: #ddd; --jp-content-font-color2: #bbb;
+    --jp-rendermime-table-row-background: #1d2026; --jp-rendermime-table-row-hover-background: #2a2e36;
+    --jp-content-link-color: #7db7ff; --jp-cell-prompt-not-active-opacity: 0.6; color: #ddd; background: #14161a; }
+  .jp-RenderedHTMLCommon code { background: #2a2e36 !important; }
+  .highlight pre, .highlight span { color: #ddd !important; }
+}
 </style>{% endblock %}
 """
 
@@ -84,6 +100,22 @@ class WriteAnswer(Preprocessor):
     def preprocess_cell(self, cell, resources, index):
         if index == 0:
             cell.source = re.sub(rf"(?<={re.escape(ANSWER)}).*", lambda _: f" {self.answer}", cell.source)
+        return cell, resources
+
+
+class DescribeFigures(Preprocessor):
+    """Gives each figure the sentence of the atlas, Plot/README.md, as its alternative text."""
+
+    def __init__(self):
+        super().__init__()
+        atlas = (REPOSITORY / "Plot" / "README.md").read_text()
+        self.sentences = {Path(file).stem: text for text, file in re.findall(r"!\[(.+?)\]\((.+?\.png)\)", atlas)}
+
+    def preprocess_cell(self, cell, resources, index):
+        names = iter(name for name in re.findall(r'"(\w+)(?:\.png"|": )', cell.source) if name in self.sentences)
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.metadata["alt"] = self.sentences.get(next(names, ""), "A figure of this study.")
         return cell, resources
 
 
@@ -184,20 +216,22 @@ def together(paths: list[Path]) -> nbformat.NotebookNode:
         for cell in one.cells:
             cell.id = f"{path.stem}-{cell.id}"[:64]
             notebook.cells.append(cell)
-        contents += [f"- [{heading}](#{heading.replace(' ', '-')})" for heading in headings(one)]
+        for level, heading in headings(one):
+            contents.append(f"{'  ' * (level - 1)}- [{heading}](#{heading.replace(' ', '-')})")
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents), id="contents"))
     return notebook
 
 
-def headings(notebook: nbformat.NotebookNode) -> list[str]:
-    """The titles (lines that start with one #) of the notebook's text."""
+def headings(notebook: nbformat.NotebookNode) -> list[tuple[int, str]]:
+    """Level, 1 or 2, and words of each heading in the notebook's text."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return re.findall(r"^# (.+)$", text, re.MULTILINE)
+    return [(len(marks), words) for marks, words in re.findall(r"^(##?) (.+)$", text, re.MULTILINE)]
 
 
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
     """The notebook as an HTML page with its figures inside and no reference to anything outside."""
-    page, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(notebook, {"metadata": {"name": title}})
+    described, _ = DescribeFigures().preprocess(copy.deepcopy(notebook), {})
+    page, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(described, {"metadata": {"name": title}})
     return page
 
 
