@@ -62,7 +62,7 @@ $(B)/02_train.ipynb: $(if $(wildcard $(RESULTS)/predictions.csv),,FORCE)
 $(B)/03_evaluate.ipynb: $(if $(wildcard $(RESULTS)/metrics.csv),,FORCE)
 
 $(B)/%.ipynb: notebooks/%.ipynb $(GROUND) | $(INSTALLED)
-	@$(PY) -m tools.execute $< $@ $(filter-out FORCE,$^)
+	@$(PY) -m tools.execute $(if $(filter FORCE,$^),--force) $< $@ $(filter-out FORCE,$^)
 
 reproduce: $(STUDY)  ## the whole study; on synthetic phantoms where no images are at hand
 	@echo "Done, profile $(PROFILE): tables in $(RESULTS)/, notebooks as pages in $(B)/*.html. Compare with git: make verify"

@@ -248,14 +248,15 @@ def main() -> int:
     parser.add_argument("source", type=Path, help="a notebook; with an option, a folder of executed notebooks")
     parser.add_argument("target", type=Path, help="the executed notebook; the folder to copy to; the page")
     parser.add_argument("needs", type=Path, nargs="*", help="files that the executed notebook must be newer than")
+    parser.add_argument("--force", action="store_true", help="execute although the target is newer than its needs")
     parser.add_argument("--publish", action="store_true", help="copy, without the images of patients")
     parser.add_argument("--report", action="store_true", help="write one HTML page")
     arguments = parser.parse_args()
     try:
-        with alone() as waited:
+        with alone():  # after waiting, the work may be done
             if arguments.publish or arguments.report:
                 say((publish if arguments.publish else report)(arguments.source, arguments.target))
-            elif not (waited and done(arguments.target, [arguments.source, *arguments.needs])):
+            elif arguments.force or not done(arguments.target, [arguments.source, *arguments.needs]):
                 return _execute(arguments.source, arguments.target)
     except UserError as error:
         say(str(error))

@@ -298,7 +298,10 @@ def outliers() -> str:
 
 def portable() -> str:
     """The files of models/ with their sizes."""
-    files = sorted(path for path in (REPOSITORY / "models").iterdir() if path.suffix in (".tflite", ".keras", ".npz"))
+    kinds = (".tflite", ".keras", ".npz")
+    files = sorted(
+        path for path in (REPOSITORY / "models").iterdir() if path.suffix in kinds and "published" not in path.name
+    )
     return ", ".join(f"`{path.name}` ({path.stat().st_size / 1e6:.2f} MB)" for path in files) + "."
 
 
