@@ -57,12 +57,15 @@ $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb
 $(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb
 $(B)/06_explain.ipynb: $(B)/05_robustness.ipynb
 # Where a table was removed, its notebook is executed again.
+$(B)/01_explore.ipynb: TABLE := $(RESULTS)/index.csv
+$(B)/02_train.ipynb: TABLE := $(RESULTS)/predictions.csv
+$(B)/03_evaluate.ipynb: TABLE := $(RESULTS)/metrics.csv
 $(B)/01_explore.ipynb: $(if $(wildcard $(RESULTS)/index.csv),,FORCE)
 $(B)/02_train.ipynb: $(if $(wildcard $(RESULTS)/predictions.csv),,FORCE)
 $(B)/03_evaluate.ipynb: $(if $(wildcard $(RESULTS)/metrics.csv),,FORCE)
 
 $(B)/%.ipynb: notebooks/%.ipynb $(GROUND) | $(INSTALLED)
-	@$(PY) -m tools.execute $(if $(filter FORCE,$^),--force) $< $@ $(filter-out FORCE,$^)
+	@$(PY) -m tools.execute $(addprefix --table ,$(TABLE)) $< $@ $(filter-out FORCE,$^)
 
 reproduce: $(STUDY)  ## the whole study; on synthetic phantoms where no images are at hand
 	@echo "Done, profile $(PROFILE): tables in $(RESULTS)/, notebooks as pages in $(B)/*.html. Compare with git: make verify"

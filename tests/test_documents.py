@@ -105,10 +105,10 @@ def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
         assert re.search(r"\[.+?\]\(\.\./(results|xraylib)/.+?\)", sources), name
         assert re.search(rf"\((demo/)?{name}\.png\)$", image), name
         if command := re.fullmatch("`make (.+)`", drawn_by):
-            code = [(ROOT / "tools" / f"{command[1]}.py").read_text()]
-        else:
-            notebook = nbformat.read(ROOT / "Plot" / LINK.search(drawn_by)[1], 4)
-            code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+            assert f"python -m tools.{command[1]}" in (ROOT / "tools" / f"{command[1]}.py").read_text()
+            continue
+        notebook = nbformat.read(ROOT / "Plot" / LINK.search(drawn_by)[1], 4)
+        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
         assert any(f'"{name}.png"' in cell or f'{{"{name}":' in cell or f', "{name}":' in cell for cell in code), name
 
 

@@ -20,7 +20,6 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 
-from tools import pages
 from xraylib.config import REPOSITORY
 from xraylib.files import UserError, alone, say, write_bytes
 
@@ -108,7 +107,8 @@ class DescribeFigures(Preprocessor):
 
     def __init__(self):
         super().__init__()
-        atlas = (REPOSITORY / "Plot" / "README.md").read_text()
+        path = REPOSITORY / "Plot" / "README.md"
+        atlas = path.read_text() if path.exists() else ""
         self.sentences = {Path(file).stem: text for text, file in re.findall(r"!\[(.+?)\]\((.+?\.png)\)", atlas)}
 
     def preprocess_cell(self, cell, resources, index):
@@ -180,6 +180,11 @@ def done(target: Path, needs: list[Path]) -> bool:
     return target.exists() and all(need.stat().st_mtime <= target.stat().st_mtime for need in needs if need.exists())
 
 
+def missing(table: Path | None) -> bool:
+    """Whether a table is wanted that is not there."""
+    return table is not None and not table.exists()
+
+
 def executed(folder: Path) -> list[Path]:
     """The executed notebooks of `folder`, in order; UserError where there is none."""
     paths = sorted(folder.glob("[0-9]*.ipynb"))
@@ -193,6 +198,8 @@ def publish(folder: Path, target: Path) -> str:
 
     A published notebook has the time of its source, so that make does not execute it again.
     """
+    from tools import pages  # here: an execution needs no SciPy
+
     written = []
     for source in executed(folder):
         notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
@@ -248,7 +255,7 @@ def main() -> int:
     parser.add_argument("source", type=Path, help="a notebook; with an option, a folder of executed notebooks")
     parser.add_argument("target", type=Path, help="the executed notebook; the folder to copy to; the page")
     parser.add_argument("needs", type=Path, nargs="*", help="files that the executed notebook must be newer than")
-    parser.add_argument("--force", action="store_true", help="execute although the target is newer than its needs")
+    parser.add_argument("--table", type=Path, help="a table that the notebook writes: without it, nothing is done")
     parser.add_argument("--publish", action="store_true", help="copy, without the images of patients")
     parser.add_argument("--report", action="store_true", help="write one HTML page")
     arguments = parser.parse_args()
@@ -256,7 +263,7 @@ def main() -> int:
         with alone():  # after waiting, the work may be done
             if arguments.publish or arguments.report:
                 say((publish if arguments.publish else report)(arguments.source, arguments.target))
-            elif arguments.force or not done(arguments.target, [arguments.source, *arguments.needs]):
+            elif missing(arguments.table) or not done(arguments.target, [arguments.source, *arguments.needs]):
                 return _execute(arguments.source, arguments.target)
     except UserError as error:
         say(str(error))
