@@ -310,10 +310,11 @@ def enter_ledger(network: str, test: pd.DataFrame, mean: pd.Series, config: Conf
     """Add an evaluation on test to results/test_ledger.csv and return the ledger.
 
     test: predictions of all seeds on test; mean: statistic -> mean over seeds. A digest of the test logits, rounded to
-    6 digits, identifies an evaluation: the same predictions add no row. Only the full profile keeps earlier rows.
+    6 digits, identifies an evaluation: the same predictions add no row. Only the full profile and `make
+    verify` keep earlier rows.
     """
     path = config.results / "test_ledger.csv"
-    keeps = config.profile == "full" and path.exists()
+    keeps = config.profile in ("full", "verify") and path.exists()
     ledger = pd.read_csv(path, dtype={"predictions": str}) if keeps else pd.DataFrame()
     digest = digest_of(test)
     if ledger.empty or digest not in set(ledger.predictions):
