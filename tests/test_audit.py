@@ -29,7 +29,7 @@ def look(root, config, size=128):
 
 
 @pytest.fixture
-def spoilt(films, tmp_path):
+def damaged(films, tmp_path):
     """The phantoms in a folder that a test may spoil."""
     return shutil.copytree(films, tmp_path / "chest_xray")
 
@@ -42,11 +42,11 @@ def test_phantoms_share_no_patient(films, config):
     assert (audit.shared_patients(index).patients == 0).all()
 
 
-def test_a_patient_in_two_splits_is_counted(spoilt, config):
-    source = next((spoilt / "train" / "PNEUMONIA").glob("*bacteria*"))
+def test_a_patient_in_two_splits_is_counted(damaged, config):
+    source = next((damaged / "train" / "PNEUMONIA").glob("*bacteria*"))
     patient = source.name.split("_")[0]
-    Image.open(source).filter(ImageFilter.BLUR).save(spoilt / "test" / "PNEUMONIA" / f"{patient}_bacteria_9999.jpeg")
-    index, _ = look(spoilt, config)
+    Image.open(source).filter(ImageFilter.BLUR).save(damaged / "test" / "PNEUMONIA" / f"{patient}_bacteria_9999.jpeg")
+    index, _ = look(damaged, config)
     table = audit.shared_patients(index).set_index("splits").patients
     assert table["train, test"] + table["tune, test"] == 1
     assert table["train, tune"] == table["val, test"] == 0
@@ -74,12 +74,12 @@ def test_phantoms_hold_no_copy_and_hardly_a_pair_taken_for_one(films, config):
     assert counted.loc["near", "of two patients"] <= 2e-4 * len(index) * (len(index) - 1) / 2
 
 
-def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(spoilt, config):
-    first, second = sorted((spoilt / "train" / "PNEUMONIA").iterdir())[:2]
-    (spoilt / "train" / "NORMAL" / "IM-9001-0001.jpeg").write_bytes(first.read_bytes())
+def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(damaged, config):
+    first, second = sorted((damaged / "train" / "PNEUMONIA").iterdir())[:2]
+    (damaged / "train" / "NORMAL" / "IM-9001-0001.jpeg").write_bytes(first.read_bytes())
     with Image.open(second) as image:
-        image.resize((150, 130)).save(spoilt / "test" / "NORMAL" / "IM-9002-0001.jpeg", quality=60)
-    index, images = look(spoilt, config)
+        image.resize((150, 130)).save(damaged / "test" / "NORMAL" / "IM-9002-0001.jpeg", quality=60)
+    index, images = look(damaged, config)
     table = audit.copies(index, images)
     across = table[~table.same_class]
     pairs = {(row.first, row.second): row.identical for row in across.itertuples()}
@@ -132,23 +132,23 @@ def shortcut(root, config, name):
     return audit.shortcuts(*look(root, config)).set_index("property").loc[name]
 
 
-def test_one_class_saved_at_another_quality_is_caught(spoilt, config):
-    for path in (spoilt / "train" / "NORMAL").iterdir():
+def test_one_class_saved_at_another_quality_is_caught(damaged, config):
+    for path in (damaged / "train" / "NORMAL").iterdir():
         with Image.open(path) as image:
             image.load()
         image.save(path, quality=97)
-    row = shortcut(spoilt, config, "JPEG quality")
+    row = shortcut(damaged, config, "JPEG quality")
     assert row.train > 0.95
     assert row.test == pytest.approx(0.5, abs=0.15)  # test was left as it was, so the shortcut leads nowhere there
 
 
-def test_one_class_with_a_marker_in_its_border_is_caught(spoilt, config):
-    for path in (spoilt / "train" / "PNEUMONIA").iterdir():
+def test_one_class_with_a_marker_in_its_border_is_caught(damaged, config):
+    for path in (damaged / "train" / "PNEUMONIA").iterdir():
         with Image.open(path) as image:
             image.load()
         image.paste(250, (0, 0, image.width, image.height // 12))
         image.save(path, quality=90)
-    assert shortcut(spoilt, config, "border of the image").train > 0.95
+    assert shortcut(damaged, config, "border of the image").train > 0.95
 
 
 def test_phantoms_leave_no_shortcut_in_the_file(films, config):
@@ -159,12 +159,12 @@ def test_phantoms_leave_no_shortcut_in_the_file(films, config):
     assert "alike: L" in table.note["colour mode"]
 
 
-def test_a_property_that_is_gone_is_said_to_be_gone(spoilt, config):
-    for path in spoilt.rglob("*.jpeg"):
+def test_a_property_that_is_gone_is_said_to_be_gone(damaged, config):
+    for path in damaged.rglob("*.jpeg"):
         with Image.open(path) as image:
             small = image.resize((96, 96))
         small.save(path, quality=85)
-    table = audit.shortcuts(*look(spoilt, config)).set_index("property")
+    table = audit.shortcuts(*look(damaged, config)).set_index("property")
     for name in ("width", "height", "aspect ratio", "JPEG quality"):
         assert np.isnan(table.train[name])
         assert "alike" in table.note[name]

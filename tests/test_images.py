@@ -107,7 +107,7 @@ def test_another_size_is_decoded_anew(indexed):
 def test_a_failure_while_decoding_leaves_no_array_that_is_believed(indexed):
     root, config, index = indexed
     load_images(config, index)
-    (root / index.path[0]).write_bytes(b"spoilt after indexing")
+    (root / index.path[0]).write_bytes(b"damaged after indexing")
     changed = index.assign(sha256=["changed", *index.sha256[1:]])
     with pytest.raises(UserError, match=f"{index.path[0]}: can't be read"):
         load_images(config, changed)

@@ -89,19 +89,6 @@ def _words(text: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_output("display_data", {"text/markdown": text, "text/plain": text})
 
 
-class WriteAnswer(Preprocessor):
-    """Writes the answer of a notebook, from results/, into the paragraph of its first cell that begins with ANSWER."""
-
-    def __init__(self, answer: str):
-        super().__init__()
-        self.answer = answer
-
-    def preprocess_cell(self, cell, resources, index):
-        if index == 0:
-            cell.source = re.sub(rf"(?<={re.escape(ANSWER)}).*", lambda _: f" {self.answer}", cell.source)
-        return cell, resources
-
-
 class DescribeFigures(Preprocessor):
     """Gives each figure the sentence of the atlas, Plot/README.md, as its alternative text."""
 
@@ -204,13 +191,18 @@ def publish(folder: Path, target: Path) -> str:
     for source in executed(folder):
         notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
         if source.stem in pages.ANSWERS:
-            notebook, _ = WriteAnswer(pages.ANSWERS[source.stem]()).preprocess(notebook, {})
+            notebook.cells[0].source = answered(notebook.cells[0].source, pages.ANSWERS[source.stem]())
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
             os.utime(published, (source.stat().st_atime, source.stat().st_mtime))
             written.append(str(published))
     return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
+
+
+def answered(opening: str, answer: str) -> str:
+    """A notebook's opening with the answer in the line that begins with ANSWER."""
+    return re.sub(f"{re.escape(ANSWER)}.*", lambda _: f"{ANSWER} {answer}", opening)
 
 
 def together(paths: list[Path]) -> nbformat.NotebookNode:

@@ -24,7 +24,7 @@ def _table(header: str, rows: list[str]) -> str:
 
 
 def _metrics() -> pd.DataFrame:
-    return _read("metrics", dtype={"seed": str}).set_index(["network", "split", "seed", "statistic"])
+    return _headline().set_index(["network", "split", "seed", "statistic"])
 
 
 def _seconds() -> dict[str, float]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,7 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
+@cache
 def _known() -> pd.DataFrame:
     return pd.read_csv(REPOSITORY / "results" / "predictions.csv", dtype={"patient": str})
 

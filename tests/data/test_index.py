@@ -128,14 +128,14 @@ def test_the_archives_outer_folder_will_do(folder, tmp_path):
 
 def spoil(path: Path, kind: str) -> None:
     data = path.read_bytes()
-    spoilt = {
+    damaged = {
         "empty": b"",
         "text": b"this is no image\n",
         "html": b"<!DOCTYPE html><html></html>",
         "truncated": data[: len(data) // 2],
         "zip": b"PK\x03\x04" + bytes(64),
     }
-    path.write_bytes(spoilt[kind])
+    path.write_bytes(damaged[kind])
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "html", "truncated", "zip"])

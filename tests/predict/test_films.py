@@ -131,12 +131,12 @@ def test_a_film_without_lungs_or_unlike_the_study_gets_no_score(released, tmp_pa
             return np.stack([MASK, np.zeros_like(MASK)][: len(pictures)])
 
     monkeypatch.setattr(films, "Runner", Located)
-    monkeypatch.setattr(outliers.Familiar, "foreignness", lambda self, frames, masks: np.zeros(len(frames)))
+    monkeypatch.setattr(outliers.Familiar, "distance", lambda self, frames, masks: np.zeros(len(frames)))
     found = rows(released, tmp_path)
     assert found["a.png"]["decision"] in ("PNEUMONIA", "NORMAL")
     assert found["b.png"]["decision"] == "not assessed" and found["b.png"]["reason"] == "no recognisable lungs"
     assert found["b.png"]["score"] == found["b.png"]["certain"] == ""
-    monkeypatch.setattr(outliers.Familiar, "foreignness", lambda self, frames, masks: np.full(len(frames), 1.1))
+    monkeypatch.setattr(outliers.Familiar, "distance", lambda self, frames, masks: np.full(len(frames), 1.1))
     assert rows(released, tmp_path)["a.png"]["reason"] == "unlike the films of the study"
 
 

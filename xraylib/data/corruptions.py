@@ -120,9 +120,3 @@ CORRUPTIONS = {
     "marker": Corruption(_marker, "% of the side", (8, 16, 32)),
     "inverted": Corruption(_inverted, "grey levels inverted", (1,)),
 }
-
-# How films are framed and exposed changes with the series, not with the lung: a threshold has to stand these, in the
-# middle of their three severities.
-SERIES = ("brighter", "darker", "contrast", "shift", "crop")
-SERIES_SEVERITY = 2
-SPOILT = "@"  # between a network's name and the corruption of the films that it was shown

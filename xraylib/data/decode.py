@@ -17,7 +17,7 @@ MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of
 
 
 def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> list[str]:
-    """All files inside, sorted. Links to folders are followed, each folder is read once, hidden names are left out.
+    """All files inside, sorted. Links to folders are followed, each folder is listed once, hidden names are left out.
 
     A folder with an image's name counts as a file, as does (unless strict, which raises OSError) an unreadable folder.
     No link leads into the folders of `apart`.

@@ -80,5 +80,5 @@ def _kept(array: Path, rows: Path, size: int) -> list[str]:
         shape = np.load(array, mmap_mode="r").shape
         kept = pd.read_csv(rows)
         return list(kept.sha256) if shape == (len(kept), size, size) else []
-    except (OSError, EOFError, ValueError, AttributeError):  # decoding anew costs seconds
+    except (OSError, EOFError, ValueError, AttributeError):  # decoding again costs seconds
         return []

@@ -213,7 +213,7 @@ def deletion_insertion(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Deletion and insertion (Petsiuk 2018): mean probability as places go, or come back, highest of the map first.
 
-    predict: images -> logits; maps: method -> float (n, size, size), with "random map" among them. Places are squares
+    predict: images -> logits; maps: method -> float (n, size, size), with "centre prior" among them. Places are squares
     of a twelfth of the side. Deletion ends with lung grey; insertion starts from the blurred film. Returns the curves
     (test, method, share, probability) and the areas under them (test, method, n_films, area, lower, upper, difference
     from the centre prior, difference_lower, difference_upper).

@@ -140,7 +140,7 @@ class Runner:
         if not kept:
             return rows
         pictures = np.stack(seen)
-        distances = self.released.familiar.foreignness(pictures, masks)
+        distances = self.released.familiar.distance(pictures, masks)
         for i, logits, distance in zip(kept, self.networks(pictures), distances, strict=True):
             unlike = refused | {"reason": "unlike the films of the study"}
             rows[i] = self.released.row(logits) | {"reason": ""} if distance <= 1 else unlike

@@ -40,7 +40,7 @@ class Familiar:
     whitening: np.ndarray
     limit: np.ndarray
 
-    def foreignness(self, images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+    def distance(self, images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """How unlike the study's films, float64 (n,), of uint8 (n, size, size) frames; above 1: out of distribution.
 
         masks: the locator's probability of lung, float (n, 48, 48); None where there is no locator.
@@ -110,7 +110,7 @@ def _share(size: int, side: int) -> np.ndarray:
 def fit(train: np.ndarray, tune: np.ndarray, train_masks=None, tune_masks=None) -> Familiar:
     """What the train frames are like, with the limit that FAMILIAR of the tune frames stay below; all uint8.
 
-    train and tune: (n, size, size); their masks as in `foreignness`. Frames are read a thousand at a time.
+    train and tune: (n, size, size); their masks as in `distance`. Frames are read a thousand at a time.
     """
     rows = np.concatenate([statistics(*part) for part in _parts(train, train_masks)])
     mean, sd = rows.mean(axis=0), rows.std(axis=0) + 1e-6  # a statistic that never varies stays finite
@@ -118,7 +118,7 @@ def fit(train: np.ndarray, tune: np.ndarray, train_masks=None, tune_masks=None) 
     covariance = standard.T @ standard / len(rows) + RIDGE * np.eye(len(mean))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
     unlimited = Familiar(mean, sd, whitening, np.array(1.0))
-    distances = np.concatenate([unlimited.foreignness(*part) for part in _parts(tune, tune_masks)])
+    distances = np.concatenate([unlimited.distance(*part) for part in _parts(tune, tune_masks)])
     return Familiar(mean, sd, whitening, np.maximum(np.quantile(distances, FAMILIAR), 1e-6))
 
 
