@@ -53,6 +53,12 @@ DRAWINGS = {
 }
 
 
+def test_people_of_another_hospital_are_not_called_children(predictions, points):
+    _, ax = plots.figure()
+    plots.roc(predictions.assign(split="elsewhere"), ax, points)
+    assert ax.get_title() == "ROC, elsewhere\n(n = 60, 30 patients)"
+
+
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_titles_and_axes_say_what_is_shown_and_no_text_is_cut_off_or_covered(name, predictions, points):
     fig, ax = plots.figure(height=3.4)

@@ -726,8 +726,10 @@ def _title(ax: Axes, what: str, table: pd.DataFrame | None, kind: str) -> Axes:
     if table is not None:
         films = table.drop_duplicates("path")
         found = list(dict.fromkeys([*(s for s in SPLITS if (films.split == s).any()), *films.split.unique()]))
-        of = "all splits" if len(found) == len(SPLITS) else f"{' and '.join(found)} split{'s' * (len(found) > 1)}"
-        what = f"{what}, {of}\n(n = {len(films):,}, {_n(films.patient.nunique(), 'child')})"
+        own = set(found) <= set(SPLITS)  # the study's films are of children, another hospital's of anybody
+        splits = f" split{'s' * (len(found) > 1)}" if own else ""
+        of = "all splits" if len(found) == len(SPLITS) else f"{' and '.join(found)}{splits}"
+        what = f"{what}, {of}\n(n = {len(films):,}, {_n(films.patient.nunique(), 'child' if own else 'patient')})"
     ax.set_title(_with_kind(what, kind))
     return ax
 
