@@ -21,6 +21,7 @@ from xraylib.network.model import FusedBatchNormalization
 from xraylib.network.weights import load_network, save_network
 
 layers = keras.layers
+RELEASED = REPOSITORY / "models" / "lungs.keras"
 CHANNELS = (32, 64, 96)  # of the three resolutions, from 48 to 12 pixels a side
 
 
@@ -70,10 +71,9 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
 
     Writes config.locator_file. Says what it does.
     """
-    released = REPOSITORY / "models" / config.locator_file.name
-    source = released
+    source = RELEASED
     if config.masks is None or (config.profile == "sample" and not config.phantoms):
-        say(f"lungs: found by the released network, {released.relative_to(REPOSITORY)}")
+        say(f"lungs: found by the released network, {RELEASED.relative_to(REPOSITORY)}")
     else:
         masks, rows = load_masks(config, index)
         learned = (index.split.to_numpy()[rows] == "train").nonzero()[0]
@@ -203,17 +203,31 @@ def report_films_without_lungs(rows: pd.DataFrame, config: Config) -> None:
     say(f"{len(rows)} films without recognisable lungs: left out of training, taken whole in test")
 
 
-def framing_properties(n: int, rows: np.ndarray, human: list[Box | None], cropped: list[Box | None]) -> dict:
-    """Boxes of people's masks in the film and in the frame, float (n, 4) each, NaN where there is no mask.
+def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[list[Box | None], str]:
+    """The box of the lungs in each film (None where unknown), and who found it.
 
-    rows: int (m,), the films with a mask; human: their boxes (m,); cropped: the frames' boxes in the film (n,).
+    The boxes of the masks that there are; without masks, those of the released locator in films, uint8 (n, h, w).
     """
-    properties = {name: np.full((n, 4), np.nan) for name in ("lungs' box in the film", "lungs' box in the frame")}
-    for row, box in zip(rows, human, strict=True):
-        if box is not None:
-            properties["lungs' box in the film"][row] = box
-            properties["lungs' box in the frame"][row] = frames.seen_in(box, cropped[row])
-    return properties
+    masks, rows = load_masks(config, index)
+    if not len(rows):
+        released = load_network(RELEASED, (MASK, MASK, 1))
+        return boxes(locate(released, films)), "the released locator"
+    found: list[Box | None] = [None] * len(index)
+    for row, mask in zip(rows, masks, strict=True):
+        found[row] = frames.lung_box(mask / 255)
+    return found, "the phantoms' masks" if config.phantoms else "people's masks"
+
+
+def framing_properties(masks: np.ndarray, rows: np.ndarray, cropped: list[Box | None]) -> dict[str, np.ndarray]:
+    """Boxes of masks, uint8 (m, 48, 48), in the film and in the frame: float (n, 4) each, NaN without a mask.
+
+    rows: int (m,), the films of the masks; cropped: the frames' boxes in the n films.
+    """
+    in_film, in_frame = np.full((2, len(cropped), 4), np.nan)
+    for row, mask in zip(rows, masks, strict=True):
+        if box := frames.lung_box(mask / 255):
+            in_film[row], in_frame[row] = box, frames.seen_in(box, cropped[row])
+    return {"lungs' box in the film": in_film, "lungs' box in the frame": in_frame}
 
 
 def accuracy(found: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
