@@ -145,7 +145,8 @@ def test_the_comparison_holds_published_figures_test_and_field(predictions, conf
     majority = predictions[predictions.network == "xray_cnn"].assign(network="majority", logit=16.0, probability=1.0)
     compared = tables.against_baselines(pd.concat([predictions, majority]), config)
     other = {"method": "a net", "auroc": 0.9, "auroc_sd": 0.01, "accuracy": 0.8, "sensitivity": np.nan}
-    field = pd.DataFrame([other | {"specificity": np.nan, "images": 624, "source": "Someone", "link": "https://x.org"}])
+    other |= {"specificity": np.nan, "images": 624, "source": "Someone", "link": "https://x.org"}
+    field = pd.DataFrame([other | {"test_chose_threshold": "yes"}])
     index = predictions[predictions.network == "published"]
     table = tables.comparison(replay, summary(predictions, config), compared, index, field)
     table = table.set_index(["row", "statistic"])
@@ -157,6 +158,7 @@ def test_the_comparison_holds_published_figures_test_and_field(predictions, conf
     assert accuracy["this study's network"] == accuracy["its ensemble"] == 1
     assert table.loc["Someone: a net"].value.to_dict() == {"auroc": 0.9, "accuracy": 0.8}
     assert table.loc[("Someone: a net", "auroc"), "sd"] == 0.01
+    assert (table.test_chose_threshold == (table.group == "field")).all()
     films = table.groupby("measured_on").n_films.unique()
     assert {name: list(n) for name, n in films.items()} == {
         "train folder": [5216, 8], "test": [4], "official test": [624]

@@ -123,10 +123,6 @@ def test_a_film_without_lungs_or_unlike_the_study_gets_no_score(released, tmp_pa
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
 
     class Located(films.Runner):
-        def __init__(self, given):
-            super().__init__(given)
-            self.locator, self.film_size = True, 224
-
         def locate(self, pictures):
             return np.stack([MASK, np.zeros_like(MASK)][: len(pictures)])
 

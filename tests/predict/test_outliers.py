@@ -16,14 +16,21 @@ def films(n: int, seed: int, size: int = 32) -> np.ndarray:
     return np.clip(ramp + rng.normal(0, 6, (n, size, size)), 0, 255).astype(np.uint8)
 
 
+def masks(n: int) -> np.ndarray:
+    """The same lungs in every film."""
+    lungs = np.zeros((n, 48, 48), np.float32)
+    lungs[:, 8:40, 6:42] = 0.9
+    return lungs
+
+
 @pytest.fixture(scope="module")
 def familiar():
-    return outliers.fit(films(400, 0), films(200, 1))
+    return outliers.fit(films(400, 0), films(200, 1), masks(400), masks(200))
 
 
 def test_one_in_a_hundred_tune_films_is_beyond_the_limit(familiar):
-    assert (familiar.distance(films(200, 1)) > 1).sum() == 2
-    assert (familiar.distance(films(400, 2)) > 1).mean() < 0.05  # others of their kind
+    assert (familiar.distance(films(200, 1), masks(200)) > 1).sum() == 2
+    assert (familiar.distance(films(400, 2), masks(400)) > 1).mean() < 0.05  # others of their kind
 
 
 @pytest.mark.parametrize(
@@ -38,16 +45,16 @@ def test_one_in_a_hundred_tune_films_is_beyond_the_limit(familiar):
     ids=["inverted", "mirrored", "turned", "blank", "shuffled"],
 )
 def test_changed_films_are_beyond_the_limit(familiar, change):
-    assert (familiar.distance(change(films(20, 3))) > 1).all()
+    assert (familiar.distance(change(films(20, 3)), masks(20)) > 1).all()
 
 
 def test_the_distance_is_mahalanobis(familiar):
-    train = outliers.statistics(films(400, 0))
+    train = outliers.statistics(films(400, 0), masks(400))
     standard = (train - train.mean(0)) / (train.std(0) + 1e-6)
     inverse = np.linalg.inv(np.cov(standard.T, bias=True) + outliers.RIDGE * np.eye(train.shape[1]))
-    z = (outliers.statistics(films(5, 9)) - train.mean(0)) / (train.std(0) + 1e-6)
+    z = (outliers.statistics(films(5, 9), masks(5)) - train.mean(0)) / (train.std(0) + 1e-6)
     wanted = np.sqrt(np.einsum("ni,ij,nj->n", z, inverse, z) / z.shape[1]) / float(familiar.limit)
-    np.testing.assert_allclose(familiar.distance(films(5, 9)), wanted, rtol=1e-9)
+    np.testing.assert_allclose(familiar.distance(films(5, 9), masks(5)), wanted, rtol=1e-9)
 
 
 @settings(max_examples=50, deadline=None)
@@ -74,8 +81,8 @@ def test_places_of_whole_pixels_are_their_means():
 
 def test_a_statistic_that_never_varies_stays_finite():
     black = np.zeros((50, 32, 32), np.uint8)
-    familiar = outliers.fit(black, black)
-    assert np.isfinite(familiar.distance(films(3, 0))).all()
+    familiar = outliers.fit(black, black, masks(50), masks(50))
+    assert np.isfinite(familiar.distance(films(3, 0), masks(3))).all()
 
 
 def test_it_is_written_with_the_same_bytes_and_read_back(familiar, tmp_path):
@@ -83,7 +90,7 @@ def test_it_is_written_with_the_same_bytes_and_read_back(familiar, tmp_path):
         outliers.write(familiar, tmp_path / name)
     assert (tmp_path / "one" / outliers.FILE).read_bytes() == (tmp_path / "two" / outliers.FILE).read_bytes()
     back = outliers.read(tmp_path / "one")
-    np.testing.assert_array_equal(back.distance(films(5, 4)), familiar.distance(films(5, 4)))
+    np.testing.assert_array_equal(back.distance(films(5, 4), masks(5)), familiar.distance(films(5, 4), masks(5)))
     with pytest.raises(UserError, match=r"familiar\.npz: not there"):
         outliers.read(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
@@ -29,6 +30,44 @@ def films(index: pd.DataFrame) -> str:
     )
 
 
+def patients(index: pd.DataFrame) -> str:
+    """index: index.csv."""
+    counts = index.groupby("patient").size()
+    return (
+        f"{SHOWS}{100 * (counts == 1).mean():.0f} % of the {len(counts):,} children have one film, one child has "
+        f"{counts.max()}: films of a child must stay together, so we divide by child."
+    )
+
+
+def official_counts(table: pd.DataFrame) -> str:
+    """table: official_counts.csv."""
+    other = table[table.difference != 0]
+    parts = ", ".join(f"{row.folder} {row.subtype} {row.difference:+,}" for row in other.itertuples())
+    return f"{SHOWS}{table.here.sum():,} of the {table.official.sum():,} films of the archive are here. " + (
+        f"What differs: {parts}." if parts else "No folder differs."
+    )
+
+
+def shared_patients(table: pd.DataFrame) -> str:
+    """table: shared_patients.csv."""
+    bare = table.set_index("splits").patients_bare_number
+    most = f", {bare.max()} of them between {bare.idxmax().replace(', ', ' and ')}" if bare.any() else ""
+    return (
+        f"{SHOWS}By number and subtype, pairs of splits share {table.patients.sum() or 'no'} children; by the bare "
+        f"number they seem to share {bare.sum() or 'none'}{most}."
+    )
+
+
+def copies(table: pd.DataFrame) -> str:
+    """table: copies.csv."""
+    leaks, wrong = (~table.same_split).sum(), (~table.same_class).sum()
+    return (
+        f"{SHOWS}{len(table)} pairs of films look alike, {table.identical.sum()} of them byte for byte. "
+        f"{leaks or 'None'} of the pairs lie in two splits, where a copy is a leak; {wrong or 'none'} in two classes, "
+        "where it is a wrong label."
+    )
+
+
 def shortcuts(table: pd.DataFrame) -> str:
     """table: shortcuts.csv."""
     best = table.loc[table.train.idxmax()]
@@ -49,14 +88,12 @@ def framing(table: pd.DataFrame) -> str:
     """table: framing.csv."""
     by = table.set_index("property")
     film, frame = by.loc["lungs' box in the film"], by.loc["lungs' box in the frame"]
+    some, most = film.train > 0.6, frame.train - 0.5 < (film.train - 0.5) / 2
+    word = "takes most of the shortcut away" if most else "leaves most of the shortcut"
     return (
         f"{SHOWS}Where the lungs lie in the film tells the class at AUROC {film.train:.3f} on train and "
         f"{film.test:.3f} on test; where they lie in the frame, at {frame.train:.3f} and {frame.test:.3f}. "
-        + (
-            "The crop takes most of the shortcut away."
-            if frame.train < film.train - 0.1
-            else "The crop changes little."
-        )
+        + (f"The crop {word}." if some else "There is little that the crop could take away.")
     )
 
 
@@ -102,6 +139,48 @@ def headline(table: pd.DataFrame) -> str:
     )
 
 
+def parts(table: pd.DataFrame) -> str:
+    """table: parts.csv."""
+    own = table[(table.network == metrics.OWN) & (table.statistic == "auroc")].set_index(["unit", "part"])
+    film, child = own.loc["film", "all"], own.loc["child", "all"]
+    said = (
+        f"{SHOWS}AUROC is {_value(film)} per film (n = {film.n_films}) and {_value(child)} per child "
+        f"(n = {child.n_children})."
+    )
+    if ("film", "unseen") not in own.index:
+        return said
+    earlier, unseen = own.loc["film", "earlier"], own.loc["film", "unseen"]
+    word = "clearly lower" if unseen.upper < earlier.lower else "not clearly lower"
+    return (
+        f"{said} On the {unseen.n_films} films that were kept apart it is {_value(unseen)}, {word} than on the "
+        f"{earlier.n_films} that earlier versions were scored on, {_value(earlier)}."
+    )
+
+
+def confusion(table: pd.DataFrame) -> str:
+    """table: metrics.csv."""
+    test = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+    parts = []
+    for network, name in ((metrics.OWN, "this study's network"), (metrics.PUBLISHED, "the published one")):
+        missed, alarms = (100 - 100 * test.value[network, name] for name in ("sensitivity", "specificity"))
+        parts.append(f"{name} {missed:.0f} and {alarms:.0f}")
+    return (
+        f"{SHOWS}Wrong decisions in 100 films with pneumonia and in 100 normal ones: {', '.join(parts)} "
+        f"(n = {test.n_films.iloc[0]} test films)."
+    )
+
+
+def curves(table: pd.DataFrame) -> str:
+    """table: metrics.csv."""
+    test = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+    parts = []
+    for statistic, name in {"auroc": "AUROC", "average_precision": "average precision"}.items():
+        own, published = (test.loc[(network, statistic)] for network in (metrics.OWN, metrics.PUBLISHED))
+        word = "higher than" if own.lower > published.upper else "not clearly higher than"
+        parts.append(f"{name} is {_value(own)}, {word} the published network's {_value(published)}")
+    return f"{SHOWS}On {own.n_films} test films, {'; '.join(parts)}."
+
+
 def differences(table: pd.DataFrame) -> str:
     """table: differences.csv."""
     parts = []
@@ -117,6 +196,19 @@ def tune_and_test(table: pd.DataFrame) -> str:
     by = table[(table.network == metrics.OWN) & (table.seed == "mean")].set_index(["split", "statistic"]).value
     parts = [f"{name} {by['tune', name]:.3f} and {by['test', name]:.3f}" for name in ("sensitivity", "specificity")]
     return f"{SHOWS}At the threshold of tune, on tune and on test: {'; '.join(parts)}."
+
+
+def published_comparison(table: pd.DataFrame) -> str:
+    """table: published_replay.csv."""
+    by = table.set_index("quantity")
+    val, train = by[by.index.str.contains("val_accuracy")].iloc[0], by.loc["accuracy, train folder"]
+    far = ((table.replayed - table.published).abs() > 2 * table.sd).sum()
+    return (
+        f"{SHOWS}The published val_accuracy of {val.published:.4f} is {val.replayed:.4f} ± {val.sd:.4f} when replayed "
+        f"({val.seeds:.0f} seeds), accuracy on the train folder {train.published:.4f} and {train.replayed:.4f} ± "
+        f"{train.sd:.4f}. Of the {len(table)} quantities, {far or 'none'} lie further than two SD from the replay. "
+        "None is measured on test."
+    )
 
 
 def published_seen(table: pd.DataFrame) -> str:
@@ -156,6 +248,17 @@ def field(table: pd.DataFrame, others: pd.DataFrame) -> str:
         said = "; ".join(f"the best {key} is {row[statistic]:.3f} ({row.source})" for key, row in best.items())
         parts.append(f"{name} here is {own[statistic]:.3f}: {said}")
     return f"{SHOWS}{'. '.join(parts)}. Rows whose threshold was chosen on test are not counted."
+
+
+def val_predictions(table: pd.DataFrame) -> str:
+    """table: val_predictions.csv."""
+    called = table[f"{metrics.UNSCALED}_decision"] == 1
+    own, published = ((table[f"{name}_decision"] == table.label).sum() for name in (metrics.OWN, metrics.PUBLISHED))
+    return (
+        f"{SHOWS}From unscaled images, {called.sum()} of the {len(table)} films are called PNEUMONIA, "
+        f"{(called & (table.label == 0)).sum()} of them normal. From scaled ones, the published network decides "
+        f"{published} rightly, this study's {own} (one seed each)."
+    )
 
 
 def val(table: pd.DataFrame) -> str:
@@ -202,12 +305,49 @@ def subgroups(table: pd.DataFrame) -> str:
     return f"{SHOWS}Lowest: {ends[0]}. Highest: {ends[1]}. Where intervals overlap, a difference may be chance."
 
 
+def sensitivity_analyses(table: pd.DataFrame) -> str:
+    """table: sensitivity_analyses.csv."""
+    said = []
+    for statistic, name in (("auroc", "AUROC"), ("accuracy", "accuracy")):
+        rows = table[table.statistic == statistic].sort_values("value", kind="stable")
+        low, high = (f"{row.value:.3f} ({row.part}, n = {row.n_films})" for _, row in rows.iloc[[0, -1]].iterrows())
+        same = rows.value.iloc[0] == rows.value.iloc[-1]
+        said.append(f"{name} is the same in all, {low}" if same else f"{name} goes from {low} to {high}")
+    return f"{SHOWS}Over these analyses, {'; '.join(said)}."
+
+
 def calibration(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
     rows = table[(table.split == "test") & (table.seed == "mean")]
     ece = rows[rows.statistic == "expected_calibration_error"].set_index("network")
     parts = [f"{name} {_value(row)}" for name, row in ece.iterrows()]
     return f"{SHOWS}Mean gap between probability and frequency on test: {', '.join(parts)}."
+
+
+def decision_curve(test: pd.DataFrame) -> str:
+    """test: predictions on test, as for plots.decision_curve; thresholds from 2 % to 60 %, as in the figure."""
+    parts, thresholds = [], np.linspace(0.02, 0.6, 59)
+    for network, rows in test.groupby("network", sort=False):
+        each = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in rows.groupby("seed")]
+        benefit = np.mean([one.network for one in each], axis=0)
+        parts.append(f"{network} at {(benefit > np.maximum(each[0].treat_all, 0)).sum()}")
+    return (
+        f"{SHOWS}Of {len(thresholds)} threshold probabilities between 2 % and 60 %, these networks do more good than "
+        f"treating all and than treating none: {', '.join(parts)} (n = {test.path.nunique()} films)."
+    )
+
+
+def worst_errors(table: pd.DataFrame) -> str:
+    """table: worst_errors.csv."""
+    if table.empty:
+        return f"{SHOWS}No seed decides a test film wrongly."
+    seeds = table.seeds_wrong.max()
+    counts = [f"{(part.seeds_wrong == seeds).sum()} of {len(part)} {name}s" for name, part in table.groupby("error")]
+    worst = table.loc[(table.probability - (table.error == "false negative")).abs().idxmax()]
+    return (
+        f"{SHOWS}Of those listed, {' and '.join(counts)} are wrong with {seeds} seed(s). "
+        f"Furthest off is a {worst.error} with a mean probability of {worst.probability:.3f}."
+    )
 
 
 def coverage(table: pd.DataFrame) -> str:
@@ -237,6 +377,17 @@ def pointing(table: pd.DataFrame) -> str:
     return (
         f"{SHOWS}Grad-CAM peaks in the lesion in {100 * by['Grad-CAM']:.0f} % of films, {word} the centre of the film "
         f"({100 * by['centre prior']:.0f} %); occlusion in {100 * by['occlusion']:.0f} %."
+    )
+
+
+def sanity_check(table: pd.DataFrame) -> str:
+    """table: sanity_check.csv."""
+    highest = table[table.layers > 0].groupby("map", sort=False).correlation.max()
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in highest.items())
+    word = "follow what was learned" if highest.max() < 0.5 else "partly show the film alone"
+    return (
+        f"{SHOWS}With weights randomised, the correlation with the trained map is at most: {parts} "
+        f"(n = {table.n_films.iloc[0]} films). These maps {word}."
     )
 
 

@@ -197,7 +197,7 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
 
     replay: published_replay; table: metrics.csv; compared: against_baselines; field: results/field.csv. Columns: group,
     row, measured_on ("train folder", "test", "official test"), n_films, n_children, statistic, value, sd, lower,
-    upper, source, link.
+    upper, source, link, test_chose_threshold (False for all but the field).
     """
     shown = test_rows(table)
     rows = _train_folder_rows(replay, (index.folder == "train").sum())
@@ -210,7 +210,8 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
         figures = part[part.statistic.isin(metrics.HEADLINE)][["statistic", *FIGURES]].to_dict("records")
         rows += [{"group": group, "row": name} | n | one for one in figures]
     columns = ["group", "row", "measured_on", "n_films", "n_children", "statistic", *FIGURES, "source", "link"]
-    return pd.DataFrame(rows + _field_rows(field)).reindex(columns=columns)
+    table = pd.DataFrame(rows + _field_rows(field)).reindex(columns=[*columns, "test_chose_threshold"])
+    return table.assign(test_chose_threshold=table.test_chose_threshold == "yes")
 
 
 def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> list[dict]:
@@ -233,7 +234,7 @@ def _field_rows(field: pd.DataFrame) -> list[dict]:
     rows = []
     for line in field.to_dict("records"):
         row = {"group": "field", "row": f"{line['source']}: {line['method']}", "measured_on": "official test"}
-        row |= {"n_films": line["images"], "source": line["source"], "link": line["link"]}
+        row |= {"n_films": line["images"]} | {k: line[k] for k in ("source", "link", "test_chose_threshold")}
         known = [name for name in metrics.HEADLINE if pd.notna(line[name])]
         rows += [row | {"statistic": s, "value": line[s], "sd": line.get(f"{s}_sd", np.nan)} for s in known]
     return rows

@@ -83,10 +83,8 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     where to where a decision is not certain. bands: per split, (score from, to, films, with pneumonia). sha256 of each
     file. predictions: network, seed, path, split, label, logit. Raises UserError where a file is not there yet.
     """
-    locator = [films.LOCATOR] if (config.models / films.LOCATOR).exists() else []
-    portable = [config.portable_file.name, outliers.FILE, *locator]
-    networks = [config.network_file(name, seed) for name in (metrics.OWN,) for seed in config.seeds]
-    files = [*networks, *(config.models / name for name in portable)]
+    networks = [config.network_file(metrics.OWN, seed) for seed in config.seeds]
+    files = [*networks, config.portable_file, config.models / outliers.FILE, config.models / films.LOCATOR]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
     own = predictions[predictions.network == metrics.OWN]
@@ -104,7 +102,7 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
         "bands": {split: bands(mean[mean.split == split], cut) for split in ("tune", "test")},
         "seeds": list(config.seeds),
         "portable": config.portable_file.name,
-        "locator": locator[0] if locator else None,
+        "locator": films.LOCATOR,
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
 
@@ -123,11 +121,9 @@ def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
 
 def bands(table: pd.DataFrame, cut: float) -> list[tuple[float, float, int, int]]:
     """(score from, to, films, of these with pneumonia) for each band of BANDS; table: label, logit."""
-    score = 100 / (1 + np.exp(-np.clip(table.logit - cut, -700, 700)))
-    band = np.searchsorted(BANDS, score, side="right") - 1
-    band = np.minimum(band, len(BANDS) - 2)
-    ill = table.label == 1
+    band = np.searchsorted(BANDS[1:-1], 100 * expit(table.logit - cut), side="right")
+    labels = [table.label[band == i] for i in range(len(BANDS) - 1)]
     return [
-        (float(low), float(high), int((band == i).sum()), int(ill[band == i].sum()))
-        for i, (low, high) in enumerate(itertools.pairwise(BANDS))
+        (float(low), float(high), len(label), int(label.sum()))
+        for label, (low, high) in zip(labels, itertools.pairwise(BANDS), strict=True)
     ]

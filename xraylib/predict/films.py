@@ -53,7 +53,7 @@ class Released:
     """The released networks, their thresholds and bounds (logits, chosen on tune), and the statistics of the films."""
 
     networks: Path
-    locator: Path | None
+    locator: Path
     image_size: int
     threshold: float  # on the mean logit of the networks
     thresholds: tuple[float, ...]  # each network's own
@@ -91,20 +91,18 @@ def load(models: Path = MODELS) -> Released:
         )
     try:
         decision = json.loads(described.read_text())
-        files = [decision["portable"], outliers.FILE] + [decision["locator"]] * bool(decision["locator"])
-        digests = {name: decision["sha256"][name] for name in files}
+        networks, locator = models / decision["portable"], models / decision["locator"]
+        digests = {file: decision["sha256"][file.name] for file in (networks, locator, models / outliers.FILE)}
         values = {name: decision[name] for name in ("image_size", "threshold", "lower", "upper")}
         values["thresholds"] = tuple(decision["thresholds"])
         values["bands"] = tuple(map(tuple, decision["bands"]["test"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{described}: of another version ({error}). Get it again, or run: make reproduce") from error
-    for name, digest in digests.items():
-        file = models / name
+    for file, digest in digests.items():
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
         if found != digest:
             raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the released run. Get it again.")
-    locator = models / decision["locator"] if decision["locator"] else None
-    return Released(models / decision["portable"], locator, **values, familiar=outliers.read(models))
+    return Released(networks, locator, **values, familiar=outliers.read(models))
 
 
 class Runner:
@@ -113,34 +111,27 @@ class Runner:
     def __init__(self, released: Released) -> None:
         self.released = released
         self.networks = _interpreter(released.networks)
-        self.locator = _interpreter(released.locator) if released.locator else None
-        self.film_size = FILM if self.locator else released.image_size
+        self.locator = _interpreter(released.locator)
 
     def locate(self, films: np.ndarray) -> np.ndarray:
         """Probability of lung, float32 (n, 48, 48), in uint8 (n, size, size) films."""
-        assert self.locator
         return self.locator(np.stack([frames.shrink(film) for film in films])).reshape(-1, frames.MASK, frames.MASK)
 
     def refuse(self, films: np.ndarray) -> np.ndarray:
-        """Whether each of uint8 (n, film_size, film_size) films is not assessed, bool (n,)."""
+        """Whether each of uint8 (n, FILM, FILM) films is not assessed, bool (n,)."""
         return np.array([row["decision"] == "not assessed" for row in self.assess(films)], bool)
 
     def assess(self, films: np.ndarray) -> list[dict[str, str]]:
-        """What each of uint8 (n, film_size, film_size) films adds to its row: decision and score, or a reason."""
+        """What each of uint8 (n, FILM, FILM) films adds to its row: decision and score, or a reason."""
         refused = {"decision": "not assessed"}
         rows = [refused | {"reason": "no recognisable lungs"} for _ in films]
-        if self.locator is None:  # models without a locator: networks see the whole film
-            kept, seen, masks = list(range(len(films))), list(films), None
-        else:
-            masks = self.locate(films)
-            boxes = [frames.lung_box(mask) for mask in masks]
-            kept = [i for i, box in enumerate(boxes) if box]
-            seen = [frames.frame(films[i], boxes[i], self.released.image_size) for i in kept]
-            masks = masks[kept]
+        masks = self.locate(films)
+        boxes = [frames.lung_box(mask) for mask in masks]
+        kept = [i for i, box in enumerate(boxes) if box]
         if not kept:
             return rows
-        pictures = np.stack(seen)
-        distances = self.released.familiar.distance(pictures, masks)
+        pictures = np.stack([frames.frame(films[i], boxes[i], self.released.image_size) for i in kept])
+        distances = self.released.familiar.distance(pictures, masks[kept])
         for i, logits, distance in zip(kept, self.networks(pictures), distances, strict=True):
             unlike = refused | {"reason": "unlike the films of the study"}
             rows[i] = self.released.row(logits) | {"reason": ""} if distance <= 1 else unlike
@@ -228,7 +219,7 @@ def _rows(paths: Sequence[str], runner: Runner) -> list[dict[str, str]]:
     films, assessed, warned = [], [], []
     for row, path in zip(rows, paths, strict=True):
         try:
-            film, reasons, notes = _read(Path(path), runner.film_size)
+            film, reasons, notes = _read(Path(path), FILM)
         except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
             kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
             message = f"{kind}{error}".replace(path, Path(path).name)

@@ -40,20 +40,21 @@ class Familiar:
     whitening: np.ndarray
     limit: np.ndarray
 
-    def distance(self, images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+    def distance(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
         """How unlike the study's films, float64 (n,), of uint8 (n, size, size) frames; above 1: out of distribution.
 
-        masks: the locator's probability of lung, float (n, 48, 48); None where there is no locator.
+        masks: the locator's probability of lung, float (n, 48, 48).
         """
         standard = (statistics(images, masks) - self.mean) / self.sd
         return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1)) / float(self.limit)
 
 
-def statistics(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames, and the lungs' shape with masks.
+def statistics(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames and of the lungs in them.
 
     Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
-    step between neighbours across and down at three scales, which says how rough the picture is.
+    step between neighbours across and down at three scales, which says how rough the picture is; the lungs' shape.
+    masks: the locator's probability of lung, float (n, 48, 48).
     """
     scales = [images.astype(np.float64)]
     for side in SIDES:
@@ -61,10 +62,8 @@ def statistics(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarra
     *stepped, places = scales
     levels = np.stack([_levels(image) for image in images])
     steps = np.stack([step for scale in stepped for step in _steps(scale)], axis=1)
-    columns = [places.reshape(len(images), -1), levels, np.log1p(steps)]
-    if masks is not None:
-        columns.append(np.stack([_shape(mask) for mask in masks]))
-    return np.concatenate(columns, axis=1)
+    shapes = np.stack([_shape(mask) for mask in masks])
+    return np.concatenate([places.reshape(len(images), -1), levels, np.log1p(steps), shapes], axis=1)
 
 
 def _shape(mask: np.ndarray) -> np.ndarray:
@@ -107,24 +106,25 @@ def _share(size: int, side: int) -> np.ndarray:
     return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * side / size
 
 
-def fit(train: np.ndarray, tune: np.ndarray, train_masks=None, tune_masks=None) -> Familiar:
+def fit(train: np.ndarray, tune: np.ndarray, train_masks: np.ndarray, tune_masks: np.ndarray) -> Familiar:
     """What the train frames are like, with the limit that FAMILIAR of the tune frames stay below; all uint8.
 
     train and tune: (n, size, size); their masks as in `distance`. Frames are read a thousand at a time.
     """
-    rows = np.concatenate([statistics(*part) for part in _parts(train, train_masks)])
+    rows = np.concatenate([statistics(*part) for part in zip(_parts(train), _parts(train_masks), strict=True)])
     mean, sd = rows.mean(axis=0), rows.std(axis=0) + 1e-6  # a statistic that never varies stays finite
     standard = (rows - mean) / sd
     covariance = standard.T @ standard / len(rows) + RIDGE * np.eye(len(mean))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
     unlimited = Familiar(mean, sd, whitening, np.array(1.0))
-    distances = np.concatenate([unlimited.distance(*part) for part in _parts(tune, tune_masks)])
+    distances = np.concatenate(
+        [unlimited.distance(*part) for part in zip(_parts(tune), _parts(tune_masks), strict=True)]
+    )
     return Familiar(mean, sd, whitening, np.maximum(np.quantile(distances, FAMILIAR), 1e-6))
 
 
-def _parts(images: np.ndarray, masks: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    starts = range(0, len(images), 1000)
-    return [(images[i : i + 1000], None if masks is None else masks[i : i + 1000]) for i in starts]
+def _parts(array: np.ndarray) -> list[np.ndarray]:
+    return [array[i : i + 1000] for i in range(0, len(array), 1000)]
 
 
 def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
@@ -158,7 +158,7 @@ def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> pd.D
 
     rows = []
     for kind, (assessable, images) in changed(films).items():
-        share = np.mean(np.concatenate([refuse(part) for part, _ in _parts(images, None)]))
+        share = np.mean(np.concatenate([refuse(part) for part in _parts(images)]))
         wanted = "assessed" if assessable else "not assessed"
         rows.append({"kind": kind, "wanted": wanted, "films": len(images), "not_assessed": share})
     return pd.DataFrame(rows)

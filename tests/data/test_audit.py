@@ -211,3 +211,43 @@ def test_the_border_is_the_margin_and_nothing_inside():
     upper, lower, left, _ = np.split(audit._border(images)[0], 4)
     assert upper == pytest.approx(80) and not lower.any()
     assert left[0] == pytest.approx(80 * wide / 12.5) and not left[2:].any()
+
+
+# --- the box of the lungs ---
+
+
+def test_the_properties_of_a_box():
+    index = pd.DataFrame({"width": [200, 300, 100], "height": [100, 200, 100]})
+    properties = audit.box_properties([(0.25, 0.1, 0.75, 0.6), None, (0.0, 0.0, 1.0, 0.5)], index)
+    assert properties["box of the lungs"].shape == (3, 4)
+    assert properties["height of the box"] == pytest.approx([0.5, np.nan, 0.5], nan_ok=True)
+    assert properties["width / height of the box"] == pytest.approx([2.0, np.nan, 2.0], nan_ok=True)
+
+
+def test_what_a_property_tells_and_how_surely():
+    """It is 1 in 80 % of the ill and 30 % of the healthy: AUROC .5 + (.8 - .3) / 2 = .75.
+
+    Its variance is (.8 * .2 / 100 + .3 * .7 / 100) / 4, with 100 patients a class; that each has two films, which are
+    alike, adds nothing. Four films with NaN count nowhere.
+    """
+    of_class = {1: np.repeat([1.0, 0.0], [80, 20]), 0: np.repeat([1.0, 0.0], [30, 70])}
+    parts = [
+        pd.DataFrame(
+            {"split": split, "label": label, "patient": [f"{split} {label} {i}" for i in range(100)], "value": v}
+        )
+        for split in ("train", "test")
+        for label, v in of_class.items()
+    ]
+    index = pd.concat([*parts, *parts, parts[0][:4].assign(value=np.nan)], ignore_index=True)
+    both = {"alone": index.value.to_numpy(), "of two columns": index[["value", "label"]].to_numpy()}
+    table = audit.class_auroc(index, both).set_index(["property", "split"])
+    assert (table.n_films == 400).all() and (table.n_children == 200).all()
+    margin = 1.96 * ((0.8 * 0.2 + 0.3 * 0.7) / 100 / 4) ** 0.5
+    assert tuple(table.loc[("alone", "test"), ["auroc", "lower", "upper"]]) == pytest.approx(
+        (0.75, 0.75 - margin, 0.75 + margin), abs=0.006
+    )
+    assert table.auroc["alone", "train"] == pytest.approx(0.75, abs=0.05)  # less: the folds' shares differ a little
+    assert (table.loc["of two columns", ["auroc", "lower", "upper"]] == 1).all(axis=None)
+    wide = audit.framing(index, both)
+    assert list(wide.columns) == ["property", "films", "train", "test"]
+    assert list(wide.property) == list(both) and (wide.films == 800).all() and list(wide.test) == [0.75, 1]
