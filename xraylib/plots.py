@@ -75,8 +75,8 @@ def figure(rows: int = 1, columns: int = 1, width: float = SINGLE, height: float
     return plt.subplots(rows, columns, figsize=(width, height or 0.8 * width), **subplots)
 
 
-def save(fig: Figure, path: Path, limit: int = LIMIT) -> None:
-    """Write the figure as PNG, whole or not at all, with the same bytes each time, and close it.
+def save(fig: Figure, path: Path, limit: int = LIMIT) -> Figure:
+    """Write the figure as PNG, whole or not at all, with the same bytes each time; returns it, closed, for a notebook.
 
     A PNG above `limit` bytes (radiographs compress badly) gets 256 colours, then 64, then fewer dots per inch.
     """
@@ -88,7 +88,8 @@ def save(fig: Figure, path: Path, limit: int = LIMIT) -> None:
         if len(data) <= limit:
             break
     write_bytes(data, path)
-    plt.close(fig)
+    plt.close(fig)  # else the notebook shows it a second time
+    return fig
 
 
 def _png(fig: Figure, dpi: int) -> bytes:
@@ -117,10 +118,10 @@ def counts(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     sns.barplot(x=table.films, y=names, hue=names, palette=colours, saturation=1, legend=False, ax=ax)
     for y, row in enumerate(table.itertuples()):
         ax.annotate(f" {row.films:,} ({_n(row.children, 'child')})", (row.films, y), va="center", fontsize=6.5)
-    ax.set(xlim=(0, 1.7 * table.films.max()), xlabel="films", ylabel="split, subtype")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.set(xlim=(0, 2 * table.films.max()), xlabel="films", ylabel="")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    return _title(ax, "Films", index, kind)
+    return _title(ax, f"{100 * index.label.mean():.0f} of 100 films show pneumonia", index, kind)
 
 
 def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
@@ -142,15 +143,26 @@ def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
 
 def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """Width against height in pixels, a point per film, by class."""
+    """Width against height in pixels, a point per film, by class; where all films have one size, bytes per file."""
     _some(index, "sizes", "the index table")
-    shuffled = index.sample(frac=1, random_state=0)  # else the class drawn last hides the other
-    for label, (name, colour, marker, _) in CLASSES.items():
-        part = shuffled[shuffled.label == label]
-        ax.scatter(part.width, part.height, s=6, c=colour, marker=marker, alpha=0.5, linewidths=0.6, label=name)
-    ax.legend(loc="upper left", markerscale=2)
-    ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
-    return _title(ax, "Size of the files", index, kind)
+    named = index.assign(
+        true=index.label.map({label: look[0] for label, look in CLASSES.items()}), kB=index.bytes / 1e3
+    )
+    palette = {look[0]: look[1] for look in CLASSES.values()}
+    if len(index[["width", "height"]].drop_duplicates()) == 1:
+        sns.histplot(
+            named, x="kB", hue="true", palette=palette, element="step", stat="percent", common_norm=False, ax=ax
+        )
+        ax.set(xlabel="size of the file (kB)", ylabel="films of the class (%)")
+        what = f"All films have {index.width.iloc[0]} x {index.height.iloc[0]} pixels, but not as many bytes"
+    else:  # shuffled, else the class drawn last hides the other
+        sns.scatterplot(named.sample(frac=1, random_state=0), x="width", y="height", hue="true", style="true", s=10,
+                        palette=palette, hue_order=palette, markers={"NORMAL": "o", "PNEUMONIA": "X"}, alpha=0.6,
+                        clip_on=False, ax=ax)  # fmt: skip
+        ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
+        what = "Sizes of the files by class"
+    ax.get_legend().set_title("")
+    return _title(ax, what, index, kind)
 
 
 def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, what: str, kind: str = ""):
@@ -263,71 +275,59 @@ def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     table: columns split, class, films, dice, dice_p5, iou and iou_p5.
     """
     _some(table, "dice", "columns split, class, films, dice, dice_p5, iou and iou_p5")
-    looks = (("dice", BLUE, "o", "Dice of the lungs", -0.15), ("iou", ORANGE, "s", "IoU of the box", 0.15))
-    for column, colour, marker, name, offset in looks:
-        y = np.arange(len(table)) + offset
-        ax.hlines(y, table[f"{column}_p5"], table[column], color=colour, linewidth=1.5)
-        ax.plot(table[column], y, marker, color=colour, label=name, **MARK)
-    _rows(ax, [f"{split}, {name} (n = {n:,})" for split, name, n in table[["split", "class", "films"]].to_numpy()])
-    ax.set(xlim=(None, 1), xlabel="agreement with masks drawn by people (bar: to the 5th percentile)")
-    _legend_below(ax, 2)
-    ax.set_title(_with_kind("Lungs found by the locator", kind))
-    return ax
+    label = table.split + ", " + table["class"] + " (n = " + table.films.map("{:,}".format) + ")"
+    measures = {"dice": "Dice of the lungs", "iou": "IoU of the box"}
+    parts = [pd.DataFrame({"part": label, "measure": name, "value": table[column], "upper": table[column],
+                           "lower": table[f"{column}_p5"]}) for column, name in measures.items()]  # fmt: skip
+    rows = pd.concat(parts).sort_index(kind="stable")
+    xlabel = "agreement with masks drawn by people (bar: to the 5th percentile)"
+    return forest(rows, ax, "part", "The locator finds the lungs as people do", group="measure", xlabel=xlabel,
+                  figures=False, kind=kind)  # fmt: skip
 
 
 def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = None, kind: str = "", events=None):
-    """Loss on axes[0] and AUROC on axes[1] over epochs, mean and range over seeds, train and tune where both are there.
+    """Loss on axes[0] and accuracy on axes[1] over epochs, train and tune: mean and range over seeds.
 
-    history: network, seed, epoch and loss, tune_loss, auroc, tune_auroc, of networks with several epochs; index: adds
-    n; events: epoch -> name, drawn as vertical lines.
+    history: network, seed, epoch, loss, tune_loss, accuracy, tune_accuracy, of networks with several epochs; index:
+    adds n; events: epoch -> name, drawn as vertical lines.
     """
     _some(history, "learning_curves", "the history table")
     long = history[history.groupby("network").epoch.transform("nunique") > 1]
-    for ax, metric, name in zip(axes, ("loss", "auroc"), ("loss", "AUROC"), strict=True):
-        for split, column in (("train", metric), ("tune", f"tune_{metric}")):
-            colour, dash = (BLUE, "-") if split == "train" else (ORANGE, "--")
-            if column in long and long[column].notna().any():
-                sns.lineplot(long, x="epoch", y=column, color=colour, linestyle=dash, label=split, ax=ax,
-                             errorbar=("pi", 100))  # fmt: skip
+    for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
+        for split, column, look in (("train", metric, "s-"), ("tune", f"tune_{metric}", "o--")):
+            sns.lineplot(long, x="epoch", y=column, color=BLUE if split == "train" else ORANGE, linestyle=look[1:],
+                         label=split, legend=False, errorbar=("pi", 100), ax=ax)  # fmt: skip
         for epoch, event in (events or {}).items():
             ax.axvline(epoch, color=GREY, linestyle=":", linewidth=0.8)
-            ax.annotate(event, (epoch, 1), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right",
-                        fontsize=6)  # fmt: skip
-        ax.set(xlabel="epoch (band: range over seeds)", ylabel=name)
+            ax.annotate(f" {event}", (epoch, 1), xycoords=("data", "axes fraction"), va="bottom", fontsize=6.5)
+        ax.set(xlabel="epoch (band: range over seeds)", ylabel=metric)
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         ax.grid(axis="y")
-        _title(
-            ax, name[0].upper() + name[1:], None if index is None else index[index.split.isin(("train", "tune"))], kind
-        )
+    _legend_below(axes[0], 2)
+    n = [] if index is None else [f"{split} n = {(index.split == split).sum():,}" for split in ("train", "tune")]
+    title = ", ".join(["Training, this study's CNN", *n])
+    axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
     return axes
 
 
 def ablation(table: pd.DataFrame, ax: Axes, statistic: str = "auroc", kind: str = "") -> Axes:
     """Tune and test side by side for each variant: a dot per seed, mean and SD as marker and bar, and in figures.
 
-    table: columns variant, seed, split ("tune" or "test"), the statistic and, for the title, films.
+    table: columns variant, seed, split ("tune" or "test"), films and the statistic.
     """
-    _some(table, "ablation", "columns variant, seed, split and the statistic")
-    variants = list(dict.fromkeys(table.variant))
-    for split, offset in (("tune", -0.18), ("test", 0.18)):
-        colour, _, marker, name = LOOKS[split]
-        part = table[table.split == split]
-        each = part.groupby("variant", sort=False)[statistic].agg(["mean", "std"]).reindex(variants)
-        y = np.arange(len(variants)) + offset
-        ax.plot(part[statistic], [variants.index(v) + offset for v in part.variant], ".", color=colour, alpha=0.5,
-                markersize=4, clip_on=False)  # fmt: skip
-        ax.hlines(y, each["mean"] - each["std"].fillna(0), each["mean"] + each["std"].fillna(0), color=colour)
-        ax.plot(each["mean"], y, marker, color=colour, label=name, **MARK)
-        for at, (mean, sd) in zip(y, each.to_numpy(), strict=True):
-            text = f"{name} {mean:.3f}" + (f" ± {sd:.3f}" if sd == sd else "")
-            ax.annotate(text, (1.02, at), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, color=colour)
-    _rows(ax, variants)
-    ax.set(xlabel=f"{STATISTICS.get(statistic, statistic)} (dot: a seed; mean ± SD)")
-    _legend_below(ax, 2)
-    n = table.groupby("split").films.first() if "films" in table else {}
-    sample = ", ".join(f"{split} n = {n[split]:,}" for split in ("tune", "test") if split in n)
-    title = f"What makes it work, {table.seed.nunique()} seeds each" + (f" ({sample})" if sample else "")
-    ax.set_title(_with_kind(title, kind))
+    _some(table, "ablation", "columns variant, seed, split, films and the statistic")
+    each = table.groupby(["variant", "split"], sort=False)[statistic].agg(average="mean", sd="std").reset_index()
+    each = each.assign(lower=each.average - each.sd.fillna(0), upper=each.average + each.sd.fillna(0))
+    forest(each, ax, "variant", "", "average", group="split", figures=False,
+           xlabel=f"{STATISTICS.get(statistic, statistic)} (dot: a seed; mean ± SD)")  # fmt: skip
+    for line, row in zip(ax.lines[1::2], each.itertuples(), strict=False):
+        seeds = table[(table.variant == row.variant) & (table.split == row.split)][statistic]
+        y, colour = line.get_ydata()[0], line.get_color()
+        ax.plot(seeds, [y] * len(seeds), ".", color=colour, alpha=0.5, markersize=4, clip_on=False)
+        text = f"{row.split} {row.average:.3f}" + (f" ± {row.sd:.3f}" if row.sd == row.sd else "")
+        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, color=colour)
+    n = ", ".join(f"{split} n = {films:,}" for split, films in table.groupby("split", sort=False).films.first().items())
+    ax.set_title(_with_kind(f"What makes it work, {table.seed.nunique()} seeds each ({n})", kind))
     return ax
 
 
@@ -336,7 +336,7 @@ def ablation(table: pd.DataFrame, ax: Axes, statistic: str = "auroc", kind: str 
 
 def forest(table: pd.DataFrame, ax: Axes, row: str, title: str, value: str = "value", group: str | None = None,
            xlabel: str = "value, with 95 % interval over patients", reference: float | None = None,
-           hollow: str | None = None, figures: bool = True, kind: str = "") -> Axes:  # fmt: skip
+           hollow: str | None = None, figures: bool = True, legend: bool = True, kind: str = "") -> Axes:  # fmt: skip
     """Values with their intervals, one line each, and the same in figures at the right.
 
     table: columns `row` (what stands at the left; consecutive equal ones share a label), `value`, lower, upper; group:
@@ -364,7 +364,7 @@ def forest(table: pd.DataFrame, ax: Axes, row: str, title: str, value: str = "va
     ax.set(ylim=(y[-1] + 0.6, -0.6), xlabel=xlabel)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
-    if len(looks) > 1:
+    if legend and len(looks) > 1:
         for colour, _, marker, name in looks.values():
             ax.plot([], [], marker, color=colour, label=name, markersize=4.5)
         _legend_below(ax, 3)
@@ -389,27 +389,26 @@ def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: s
 def story(table: pd.DataFrame, axes, kind: str = ""):
     """What was claimed, the same on test, baselines, this study and other work: AUROC on axes[0], accuracy on axes[1].
 
-    table: group, row, measured_on, statistic, value, lower, upper, n_films. Hollow: measured on other films than test.
+    table: group, row, measured_on, statistic, value, lower, upper, n_films, and test_chose_threshold ("yes": hollow).
     """
     rows = list(dict.fromkeys(table.row))
     for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
         part = table[table.statistic == statistic].set_index("row").reindex(rows).reset_index()
-        part = part.assign(other=part.measured_on != "test", group=part.group.fillna("field"))
-        forest(
-            part,
-            ax,
-            "row",
-            "",
-            group="group",
-            hollow="other",
-            figures=False,
-            xlabel=STATISTICS.get(statistic, statistic),
-        )
-        ax.margins(x=0.06)  # no marker is clipped
-        ax.get_legend() and ax.get_legend().remove()
+        train = part.measured_on == "train folder"
+        chose = part.get("test_chose_threshold", pd.Series("", part.index)) == "yes"
+        part = part.assign(hollow=chose, group=part.group.fillna("field"), row=part.row + np.where(train, " *", ""))
+        xlabel = STATISTICS.get(statistic, statistic)
+        forest(part, ax, "row", "", group="group", hollow="hollow", figures=False, xlabel=xlabel, legend=False)
+        ax.margins(x=0.06)
     axes[1].set_yticklabels([])
+    for look in [GROUPS[group] for group in dict.fromkeys(table.group)]:
+        axes[1].plot([], [], look[2], color=look[0], label=look[3], markersize=4.5)
+    if "test_chose_threshold" in table:
+        axes[1].plot([], [], "D", color=GREY, mfc="white", label="hollow: threshold chosen on test", markersize=4.5)
+    _legend_below(axes[1], 3)
     n = table[table.measured_on == "test"].n_films.iloc[0]
-    title = f"Filled: test split (n = {int(n):,}), 95 % intervals. Hollow: other films"
+    star = "; *: on the train folder" if (table.measured_on == "train folder").any() else ""
+    title = f"Claimed, replayed and reached, test split (n = {int(n):,}), 95 % intervals{star}"
     axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
     return axes
 
@@ -504,17 +503,18 @@ def _curves(table, ax: Axes, points, curve, place, area: str, options: dict) -> 
 def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
     """Probabilities of one network by true class, mean count over seeds, with the threshold of each seed."""
     ((network, seeds),) = _networks(table, "score_histogram")
-    named = table.assign(
-        weight=1 / len(seeds), true=table.label.map({label: look[0] for label, look in CLASSES.items()})
-    )
-    sns.histplot(named, x="probability", hue="true", bins=20, binrange=(0, 1), weights="weight", ax=ax,
-                 element="step", palette={look[0]: look[1] for look in CLASSES.values()})  # fmt: skip
-    for seed, _ in seeds:
-        ax.axvline(points[network, seed].threshold, color=BLACK, linestyle="--", linewidth=0.8)
-    ax.set(yscale="log", ylim=(0.2, None), xlim=(0, 1), xlabel="probability of pneumonia (dashed: threshold)")
-    ax.set_ylabel("films (log scale)")
-    ax.yaxis.set_major_formatter("{x:g}")
-    sns.move_legend(ax, "upper center", title=None)
+    true = table.label.map({label: look[0] for label, look in CLASSES.items()})
+    palette = {look[0]: look[1] for look in CLASSES.values()}
+    sns.histplot(table.assign(weight=1 / len(seeds), true=true), x="probability", hue="true", bins=20, binrange=(0, 1),
+                 weights="weight", ax=ax, element="step", palette=palette)  # fmt: skip
+    for i, (seed, _) in enumerate(seeds):  # each lower than the last, so that near ones do not cover each other
+        threshold = points[network, seed].threshold
+        ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=0.8)
+        ax.annotate(f" threshold of seed {seed}: {threshold:.2f}", (threshold, 0.97 - 0.07 * i), fontsize=6.5, va="top",
+                    xycoords=("data", "axes fraction"))  # fmt: skip
+    ax.set(yscale="log", ylim=(0.2, 1e4), xlim=(0, 1), xlabel="probability of pneumonia", ylabel="films (log scale)")
+    ax.yaxis.set_major_formatter("{x:,g}")
+    sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(1, 0.82))
     return _title(ax, _look(network)[3], table, kind)
 
 
@@ -537,7 +537,7 @@ def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index
     return ax
 
 
-def reliability(table: pd.DataFrame, axes, bins: int = 10, kind: str = "") -> np.ndarray:
+def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np.ndarray:
     """Observed share of PNEUMONIA by predicted probability, with Wilson's intervals, and counts per bin underneath."""
     upper, lower = axes
     networks = _networks(table, "reliability")
@@ -552,16 +552,15 @@ def reliability(table: pd.DataFrame, axes, bins: int = 10, kind: str = "") -> np
         error = np.mean([metrics.ranking(p.label, p.probability)["expected_calibration_error"] for _, p in seeds])
         upper.vlines(bars.p, [end.low for end in ends], [end.high for end in ends], color=colour, linewidth=0.8)
         upper.plot(bars.p, bars.observed, dash + marker, color=colour, label=f"{name}: ECE {error:.3f}", **MARK)
-        width = 0.8 / bins / len(networks)
-        lower.bar((bars.index + 0.1) / bins + (i + 0.5) * width, bars.n / len(seeds), width, color=colour)
+        for bin_, n in films.items():
+            lower.text((bin_ + 0.5) / bins, i, n, color=colour, ha="center", va="center", fontsize=6.5)
     upper.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8, label="perfect")
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed share of pneumonia")
-    lower.set(xlim=(0, 1), yscale="log", xlabel="predicted probability", ylabel="films")
-    lower.yaxis.set_major_formatter("{x:g}")
-    lower.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    lower.set(xlim=(0, 1), ylim=(len(networks) - 0.5, -0.5), yticks=[], ylabel="films\nper bin")
+    lower.set(xlabel="predicted probability", xticks=np.linspace(0, 1, 6))
     upper.grid()
-    upper.legend(loc="upper left", fontsize=6.5)
-    _title(upper, "Reliability", table, kind)
+    _legend_below(upper, 2)
+    _title(upper, "Is a probability a frequency?", table, kind)
     return axes
 
 
@@ -606,24 +605,23 @@ def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str 
 
     table: corruption ("none": as they are), severity, amount, unit, network, statistic, value, sd.
     """
-    part = table[table.statistic == statistic]
+    part = table[table.statistic == statistic].assign(sd=lambda t: t.sd.fillna(0))
     last = part[(part.corruption != "none") & (part.severity == part.groupby("corruption").severity.transform("max"))]
     _some(last, "robustness", f"rows of {statistic}")
     main = "xray_cnn" if (last.network == "xray_cnn").any() else last.network.iloc[0]
-    first = last[last.network == main].sort_values("value", ascending=False, kind="stable")
-    order = first.corruption.tolist()
-    for network, rows in last.groupby("network", sort=False):
-        colour, _, marker, name = _look(network)
-        y = np.array([order.index(one) for one in rows.corruption]) + (0 if network == main else 0.25)
-        ax.hlines(y, rows.value - rows.sd.fillna(0), rows.value + rows.sd.fillna(0), color=colour)
-        ax.plot(rows.value, y, marker, color=colour, label=name, **MARK)
-        clean = part[(part.corruption == "none") & (part.network == network)].value
-        ax.axvline(clean.iloc[0], color=colour, linestyle=":", linewidth=0.9)
-    _rows(ax, [f"{row.corruption} {row.amount:g} {row.unit}" for row in first.itertuples()])
-    ax.set(xlabel=f"{STATISTICS.get(statistic, statistic)}, mean ± SD (dotted: as is)")
-    _legend_below(ax, 2)
-    title = STATISTICS.get(statistic, statistic.capitalize())
-    ax.set_title(_with_kind(f"{title} under the strongest corruptions,\ntest split (n = {n:,})", kind))
+    order = last[last.network == main].sort_values("value", ascending=False, kind="stable").corruption.tolist()
+    amount = last.amount.map("{:g}".format) + " " + last.unit
+    repeats = [name.split()[-1] in unit for name, unit in zip(last.corruption, last.unit, strict=True)]
+    last = last.assign(name=last.corruption + " " + amount.mask(repeats, last.amount.map("{:g}".format)))
+    last = last.assign(name=last["name"].replace("inverted 1", "inverted"), lower=(last.value - last.sd).clip(0),
+                       upper=(last.value + last.sd).clip(None, 1))  # fmt: skip
+    last = last.sort_values(["corruption", "network"], key=lambda s: s.map([*order, *NETWORKS].index), kind="stable")
+    name = STATISTICS.get(statistic, statistic)
+    title = f"{name[0].upper() + name[1:]} under the strongest corruptions, test split (n = {n:,})"
+    forest(last, ax, "name", title, group="network", figures=False, kind=kind,
+           xlabel=f"{name}, mean ± SD over seeds (dotted: films as they are)")  # fmt: skip
+    for clean in part[part.corruption == "none"].itertuples():
+        ax.axvline(clean.value, color=_look(clean.network)[0], linestyle=":", linewidth=0.9)
     return ax
 
 
@@ -661,21 +659,51 @@ def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     return ax
 
 
-def deletion_insertion(curves: pd.DataFrame, areas: pd.DataFrame, axes, kind: str = ""):
-    """Mean probability as places are deleted, or inserted, in each map's order. Tables: saliency.deletion_insertion."""
-    _some(curves, "deletion_insertion", "saliency.deletion_insertion")
-    for ax, (test, part) in zip(axes, curves.groupby("test", sort=False), strict=True):
-        for (colour, dash, marker), (name, rows) in zip(OTHERS, part.groupby("method", sort=False), strict=False):
-            area = areas[(areas.test == test) & (areas.method == name)].iloc[0]
-            text = f"{name}: {area.area:.2f} ({area.lower:.2f}-{area.upper:.2f})"
-            ax.plot(100 * rows.share, rows.probability, dash + marker, color=colour, label=text, **MARK)
-        done = "deleted (grey)" if test == "deletion" else "inserted (into a blurred film)"
-        ax.set(xlabel=f"places {done}, highest first (%)", ylim=(0, 1), ylabel="")
-        ax.grid()
-        _legend_below(ax, 1, title="area under the curve (95 % interval)")
-        ax.set_title(_with_kind(f"{test.capitalize()}, test, PNEUMONIA (n = {areas.n_films.iloc[0]:,})", kind))
-    axes[0].set_ylabel("mean probability of pneumonia")
-    return axes
+def deletion(curves: pd.DataFrame, areas: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """Mean probability as places are greyed in the order of each map: a good map's curve falls early.
+
+    curves: method, share, probability; areas: method, n_films, area, lower, upper (columns of saliency.deletion).
+    """
+    _some(curves, "deletion", "columns method, share and probability")
+    curves, areas = (t[t.test == "deletion"] if "test" in t else t for t in (curves, areas))
+    of = areas.set_index("method")
+    for (colour, dash, marker), (name, rows) in zip(OTHERS, curves.groupby("method", sort=False), strict=False):
+        text = f"{name}: {of.area[name]:.2f} ({of.lower[name]:.2f}-{of.upper[name]:.2f})"
+        ax.plot(100 * rows.share, rows.probability, dash + marker, color=colour, label=text, **MARK)
+    ax.set(xlabel="places made grey, highest first (%)", ylim=(0, 1), ylabel="mean probability of pneumonia")
+    ax.grid()
+    _legend_below(ax, 1, title="area under the curve (95 % interval)")
+    ax.set_title(_with_kind(f"Deletion, test split, PNEUMONIA (n = {areas.n_films.iloc[0]:,})", kind))
+    return ax
+
+
+def hidden_regions(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """AUROC of both networks with nothing, the lungs, or all but the lungs hidden. table: saliency.hidden_regions."""
+    order = list(dict.fromkeys(table.hidden))
+    rows = table.sort_values("hidden", key=lambda s: s.map(order.index), kind="stable")
+    rows = rows.assign(hidden="hidden: " + rows.hidden)
+    title = f"What is left when the lungs are hidden, test split (n = {rows.n_films.iloc[0]:,})"
+    return forest(rows, ax, "hidden", title, "auroc", group="network", reference=0.5, xlabel="AUROC (dotted: chance)",
+                  kind=kind)  # fmt: skip
+
+
+def pointing_game(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """How often each map peaks in the lesion. table: saliency.pointing_game."""
+    title = f"Pointing game: does the map peak in the lesion? Test, PNEUMONIA (n = {table.n_films.iloc[0]:,})"
+    return forest(table, ax, "method", title, "hits", reference=table.lesion.iloc[0], kind=kind,
+                  xlabel="hit rate (dotted: a random place)")  # fmt: skip
+
+
+def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """The share of a map in the lungs over the lungs' share of the frame. table: saliency.lung_share."""
+    title = f"{table['map'].iloc[0]} in the lungs, test split (n = {table.n_films.max():,} films with a map)"
+    return forest(table, ax, "group", title, "ratio", reference=1, kind=kind,
+                  xlabel="share of the map / share of the frame (dotted: a map that knows nothing)")  # fmt: skip
+
+
+def subgroups(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
+    """Sensitivity by subtype and specificity by series of file names. table: tables.subgroups; n: films of test."""
+    return forest(table, ax, "part", f"Subgroups, test split (n = {n:,})", group="statistic", kind=kind)
 
 
 # --- shared ---
@@ -708,8 +736,9 @@ def _rows(ax: Axes, names: Sequence[str]) -> None:
 
 
 def _legend_below(ax: Axes, columns: int, **options) -> None:
-    height = 0.7 * ax.figure.get_figheight() / ax.get_gridspec().nrows  # inches, about
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42 / height), ncols=columns, columnspacing=1, **options)
+    """One legend under the figure, of what has a name in ax."""
+    handles = ax.get_legend_handles_labels()
+    ax.figure.legend(*handles, loc="outside lower center", ncols=columns, columnspacing=1, **options)
 
 
 def _some(table: pd.DataFrame, function: str, wanted: str) -> None:
