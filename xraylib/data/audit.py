@@ -31,7 +31,6 @@ NEAR = 64
 THUMBNAIL = 8  # pixels a side
 BORDER = 1 / 16  # of the side: collimator, markers and film edge, hardly any lung
 FOLDS = 5
-RESAMPLES = 1000
 
 
 # --- patients and copies ---
@@ -237,7 +236,7 @@ def _parts(images: np.ndarray, at_once: int = 2048):
 
 
 def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What the box of the lungs in the film says without the lungs, for `class_auroc`: name -> float (n,) or (n, 4).
+    """What the box of the lungs in the film says without the lungs, for `framing`: name -> float (n,) or (n, 4).
 
     boxes: for each row of the index left, top, right, bottom in shares of the film; None or NaN where unknown.
     """
@@ -251,12 +250,11 @@ def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame
     }
 
 
-def class_auroc(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
-    """How well each property tells the class: columns property, split, auroc, lower, upper, n_films, n_children.
+def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
+    """How well each property tells the class: columns property, films, train, test (AUROCs).
 
-    properties: name -> float (len(index),) or (len(index), k); films where it is NaN are left out. split "train":
-    gradient boosting on patients held out in turn; "test": learned from all of train. lower, upper: 95 % interval over
-    resamples of patients; what was learned stays as it is.
+    properties: name -> float (len(index),) or (len(index), k); films where it is NaN are left out. train: gradient
+    boosting on patients held out in turn from the train split; test: learned from all of train.
     """
     label, patient = index.label.to_numpy(), index.patient.to_numpy()
     rows = []
@@ -267,32 +265,9 @@ def class_auroc(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.Da
         learner = HistGradientBoostingClassifier(max_iter=100, random_state=0)
         held_out = _out_of_fold(learner, values[train], label[train], patient[train])
         on_test = learner.fit(values[train], label[train]).predict_proba(values[test])[:, 1]
-        for split, films, score in (("train", train, held_out), ("test", test, on_test)):
-            lower, upper = _auroc_interval(label[films], score, patient[films])
-            row = {"property": name, "split": split, "auroc": roc_auc_score(label[films], score)}
-            counts = {"n_films": len(films), "n_children": len(set(patient[films]))}
-            rows.append(row | {"lower": lower, "upper": upper} | counts)
+        aurocs = {"train": roc_auc_score(label[train], held_out), "test": roc_auc_score(label[test], on_test)}
+        rows.append({"property": name, "films": len(train) + len(test)} | aurocs)
     return pd.DataFrame(rows)
-
-
-def _auroc_interval(label: np.ndarray, score: np.ndarray, patient: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of the AUROC (counted as by Mann and Whitney, 1947) over RESAMPLES of patients."""
-    children, child = np.unique(patient, return_inverse=True)
-    n, rng = len(children), np.random.default_rng(0)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)[:, child].astype(np.float64)
-    ill, healthy = drawn[:, label == 1], drawn[:, label == 0]
-    higher = np.subtract.outer(score[label == 1], score[label == 0])
-    wins = ((ill @ np.heaviside(higher, 0.5)) * healthy).sum(axis=1)
-    lower, upper = np.nanquantile(wins / (ill.sum(axis=1) * healthy.sum(axis=1)), [0.025, 0.975])
-    return float(lower), float(upper)
-
-
-def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
-    """`class_auroc` without intervals, a row per property: columns property, films, train, test (AUROCs)."""
-    table = class_auroc(index, properties)
-    aurocs = table.pivot_table("auroc", "property", "split")
-    films = table.groupby("property").n_films.sum().rename("films")
-    return aurocs.join(films).loc[list(properties), ["films", "train", "test"]].reset_index()
 
 
 # --- the shift from train to test ---

@@ -84,6 +84,25 @@ def shift(table: pd.DataFrame) -> str:
     return f"{SHOWS}8 x 8 pixels tell a test film from a train film of the same class at AUROC {parts} (0.5: alike)."
 
 
+def sizes(index: pd.DataFrame) -> str:
+    """index: index.csv."""
+    by = index.groupby("label")[["width", "height"]].median()
+    if index.width.nunique() == index.height.nunique() == 1:
+        return f"{SHOWS}Here every film has {by.width[0]:.0f} x {by.height[0]:.0f} pixels: no size to learn from."
+    normal, ill = (f"{by.width[label]:,.0f} x {by.height[label]:,.0f}" for label in (0, 1))
+    return f"{SHOWS}A NORMAL film has {normal} pixels, a PNEUMONIA film {ill} (medians): the size tells the class."
+
+
+def framing_film(table: pd.DataFrame, source: str) -> str:
+    """table: framing_film.csv; source: who found the lungs."""
+    (box, height, aspect) = table.itertuples()
+    return (
+        f"{SHOWS}By {source}, the {box.property} in the film tells the class at AUROC {box.train:.3f} on children of "
+        f"train held out in turn and {box.test:.3f} on test (n = {box.films:,} films); its height alone at "
+        f"{height.train:.3f} and {height.test:.3f}, its width / height at {aspect.train:.3f} and {aspect.test:.3f}."
+    )
+
+
 def framing(table: pd.DataFrame) -> str:
     """table: framing.csv."""
     by = table.set_index("property")
@@ -269,6 +288,15 @@ def val(table: pd.DataFrame) -> str:
     return (
         f"{SHOWS}Of the {len(table)} films {n} are assessed, {right} of them rightly. That proves little: the true "
         f"accuracy may be as low as {100 * lower:.0f} % (95 % interval, Clopper-Pearson)."
+    )
+
+
+def sixteen(table: pd.DataFrame) -> str:
+    """table: tables.sixteen."""
+    best = table.iloc[0]
+    return (
+        f"{SHOWS}{best.right:.0f} right of {best.of:.0f} prove no more than a true accuracy of {100 * best.lower:.0f} % "
+        "or higher."
     )
 
 

@@ -91,17 +91,16 @@ def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def published_printed(predictions: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
+def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
     """What the experiment printed beside what each replay prints, as text: quantity, published, seed 0, seed 1, ...
 
-    The confusion matrix of the train folder (rows true NORMAL, PNEUMONIA), the decisions on the val folder from
-    unscaled images (the experiment skipped its sixteenth image) and the seconds that it took.
+    The confusion matrix of the train folder (rows true NORMAL, PNEUMONIA) and the decisions on the val folder from
+    unscaled images (the experiment skipped its sixteenth image).
     """
     as_printed = {
         "confusion matrix, train folder": str([list(row) for row in PUBLISHED_MATRIX]),
         "val folder, NORMAL": " ".join(map(str, PUBLISHED_VAL[0])),
         "val folder, PNEUMONIA": " ".join(map(str, PUBLISHED_VAL[1])),
-        "seconds": str(PUBLISHED_SECONDS),
     }
     table = pd.DataFrame({"quantity": list(as_printed), "published": list(as_printed.values())})
     for seed in _seeds(predictions):
@@ -111,7 +110,7 @@ def published_printed(predictions: pd.DataFrame, seconds: Mapping[str, float]) -
         val = of_seed[of_seed.network == "published_unscaled"].sort_values("path")
         called = [" ".join("01"[p >= 0.5] for p in val.probability[val.label == label]) for label in (0, 1)]
         matrix = f"[[{found['tn']}, {found['fp']}], [{found['fn']}, {found['tp']}]]"
-        table[f"seed {seed}"] = [matrix, *called, f"{seconds[str(seed)]:.0f}"]
+        table[f"seed {seed}"] = [matrix, *called]
     return table
 
 
@@ -541,18 +540,6 @@ def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataF
         rows[f"{network}_probability"] = probability
         rows[f"{network}_decision"] = (probability >= points[network, seed].threshold).astype(int)
     return rows.sort_values(["label", "path"], ignore_index=True)
-
-
-def val_against_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Films of the val folder called PNEUMONIA, per class: as published, replayed, and with scaled films."""
-    rows = []
-    for label, name in enumerate(CLASSES):
-        part = table[table.label == label]
-        row = {"true class": name, "as published": f"{sum(PUBLISHED_VAL[label])} of {len(PUBLISHED_VAL[label])}"}
-        for network in ("published_unscaled", metrics.PUBLISHED, metrics.OWN):
-            row[network] = f"{part[f'{network}_decision'].sum()} of {len(part)}"
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("true class")
 
 
 def sixteen(n: int = 16, level: float = metrics.LEVEL) -> pd.DataFrame:
