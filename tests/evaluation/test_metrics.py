@@ -204,14 +204,6 @@ def test_other_films_cannot_be_compared():
         metrics.paired_bootstrap(other, one, {0: metrics.FIXED}, {0: metrics.FIXED}, 10, 0)
 
 
-def test_mcnemar_is_the_exact_binomial_of_the_films_that_one_alone_has_right():
-    first = np.array([1] * 8 + [0] * 2 + [1] * 5, bool)
-    second = np.array([0] * 8 + [1] * 2 + [1] * 5, bool)
-    found = metrics.mcnemar(first, second)
-    assert (found["only_first"], found["only_second"]) == (8, 2)
-    assert found["p_value"] == pytest.approx(stats.binomtest(8, 10).pvalue)
-
-
 # --- calibration and usefulness ---
 
 

@@ -185,16 +185,13 @@ def test_places_are_deleted_highest_square_first_and_each_once():
 def test_deleting_the_lesion_lowers_the_probability_sooner_than_chance(lesions):
     images, masks = lesions
     maps = {"lesion": masks.astype(np.float32), "centre prior": saliency.centre_prior(len(images), images.shape[1])}
-    curves, areas = saliency.deletion_insertion(
-        lambda x: x.max(axis=(1, 2)) / 25.0 - 5, images, maps, np.arange(len(images))
-    )
-    areas = areas.set_index(["test", "method"])
-    assert areas.difference_upper["deletion", "lesion"] < 0
-    assert areas.difference_lower["insertion", "lesion"] > 0
-    assert (areas.difference[:, "centre prior"] == 0).all()
-    ends = curves[curves.share.isin([0, 1])].groupby(["test", "share"]).probability.nunique()
+    curves, areas = saliency.deletion(lambda x: x.max(axis=(1, 2)) / 25.0 - 5, images, maps, np.arange(len(images)))
+    areas = areas.set_index("method")
+    assert areas.difference_upper["lesion"] < 0
+    assert areas.difference["centre prior"] == 0
+    ends = curves[curves.share.isin([0, 1])].groupby("share").probability.nunique()
     assert (ends == 1).all()  # all orders begin and end with the same films
-    deleted = curves[(curves.method == "lesion") & (curves.test == "deletion")].set_index("share").probability
+    deleted = curves[curves.method == "lesion"].set_index("share").probability
     assert deleted[0.0] > 0.9
     assert deleted[0.1] < 0.1  # the lesion is a sixteenth of the film
 

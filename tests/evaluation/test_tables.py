@@ -78,12 +78,6 @@ def test_headline_and_differences_by_hand(predictions, config):
     assert found["both on tune", "auroc"] == 0  # both rank perfectly
 
 
-def test_mcnemar_counts_films_that_one_network_alone_decides_rightly(predictions):
-    test = predictions[predictions.split == "test"]
-    (row,) = tables.mcnemar(test, metrics.operating_points(predictions)).to_dict("records")
-    assert row == {"seed": 0, "only_first": 2, "only_second": 0, "p_value": 0.5}
-
-
 @pytest.mark.parametrize(("profile", "rows"), [("full", [1, 2]), ("sample", [1])])
 def test_the_ledger_gets_a_row_for_new_test_predictions_alone(predictions, config, profile, rows):
     config = dataclasses.replace(config, profile=profile, bootstrap_resamples=10)
@@ -275,20 +269,6 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
     assert table["brighter", 2, "specificity"] == 0  # 80 + 50 lies above 110
     assert table["darker", 2, "sensitivity"] == 0
     assert table["inverted", 1, "auroc"] == 0
-
-
-def test_errors_in_common_by_hand():
-    grey = pd.DataFrame({"mean grey": [100, 100, 100, 140, 90, 150, 90, 90]}, index=[row[0] for row in ROWS])
-    table = tables.errors_in_common(films(ROWS), grey, POINTS).set_index(["label", "decided"])
-    assert table.n_films.to_dict() == {
-        ("NORMAL", "rightly"): 3,
-        ("NORMAL", "wrongly"): 1,
-        ("PNEUMONIA", "rightly"): 3,
-        ("PNEUMONIA", "wrongly"): 1,
-    }
-    assert table.loc[("PNEUMONIA", "wrongly"), "share_virus"] == 1
-    assert table.loc[("NORMAL", "wrongly"), "mean grey"] == 150
-    assert table.loc[("NORMAL", "rightly"), "mean grey"] == 90
 
 
 def test_parts_of_test_by_hand(quick):

@@ -44,7 +44,6 @@ def test_every_table_follows_from_the_predictions(committed):
         "metrics": metrics.summarise(every[every.network != metrics.UNSCALED], points, config),
         "parts": tables.parts_table(every, points, tables.load_parts(config), config),
         "differences": tables.differences(predictions, config),
-        "mcnemar": tables.mcnemar(test, points),
         "against_baselines": tables.against_baselines(pd.concat([predictions, baselines]), config),
         "subgroups": tables.subgroups(own, points, config),
         "sensitivity_analyses": tables.sensitivity_analyses(own, index, points, config),

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.special import expit
 
 from xraylib.config import Config
@@ -297,15 +296,6 @@ def paired_bootstrap(
         name: {"difference": float(point[name][0]), "lower": interval[name][0], "upper": interval[name][1]}
         for name in point
     }
-
-
-def mcnemar(first_correct, second_correct) -> dict:
-    """Exact McNemar test on paired decisions: only_first, only_second (films that one alone has right), p_value."""
-    first, second = np.asarray(first_correct, bool), np.asarray(second_correct, bool)
-    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
-    discordant = only_first + only_second
-    p_value = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
-    return {"only_first": only_first, "only_second": only_second, "p_value": float(p_value)}
 
 
 def _seed_mean(table: pd.DataFrame, points: Mapping[int, OperatingPoint]) -> tuple[Statistic, pd.DataFrame]:

@@ -2,7 +2,7 @@
 
 Maps: Grad-CAM of the last convolution (the one that is shown), integrated gradients, and occlusion. A map is trusted
 as far as it finds lesions whose place is known (pointing game on phantoms), changes when the weights are randomised
-(sanity check), and names places that move the probability (deletion and insertion). Lung masks, bool (n, size, size),
+(sanity check), and names places that move the probability (deletion). Lung masks, bool (n, size, size),
 come from the caller: drawn by people, or by the locator.
 """
 
@@ -25,8 +25,7 @@ from xraylib.network.backend import keras, tf
 STEPS = 6  # of integrated gradients; sixteen gave the same hits on the phantoms' tune split
 DARK = 25  # percentile of a film's grey levels, about that of lung: filling with it draws no shadow
 SMOOTH = 0.03  # of the side: least blur of a map
-BLUR = 0.12  # of the side: blur of the film that insertion starts from
-SHARES = (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0)  # of the film, deleted or inserted
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0)  # of the film, deleted
 RESAMPLES = 2000
 
 Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, size, size) -> float (n,)
@@ -208,33 +207,27 @@ def rank_correlation(a: np.ndarray, b: np.ndarray, step: int = 4) -> np.ndarray:
     return np.array([stats.spearmanr(x, y).statistic if np.ptp(x) and np.ptp(y) else 0.0 for x, y in pairs])
 
 
-def deletion_insertion(
+def deletion(
     predict: Predict, images: np.ndarray, maps: Mapping[str, np.ndarray], patient
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Deletion and insertion (Petsiuk 2018): mean probability as places go, or come back, highest of the map first.
+    """Deletion (Petsiuk 2018): the mean probability as places are filled with lung grey, highest of the map first.
 
     predict: images -> logits; maps: method -> float (n, size, size), with "centre prior" among them. Places are squares
-    of a twelfth of the side. Deletion ends with lung grey; insertion starts from the blurred film. Returns the curves
-    (test, method, share, probability) and the areas under them (test, method, n_films, area, lower, upper, difference
-    from the centre prior, difference_lower, difference_upper).
+    of a twelfth of the side. Returns the curves (method, share, probability) and the areas under them (method, n_films,
+    area, lower, upper, difference from the centre prior, difference_lower, difference_upper).
     """
-    sigma = BLUR * images.shape[1]
-    blurred = np.stack([ndimage.gaussian_filter(image, sigma) for image in images])
-    tests, curves, areas = {"deletion": (images, dark(images)), "insertion": (blurred, images)}, [], {}
+    end, curves, areas, rows = dark(images), [], {}, []
     for method, one in maps.items():
         order = _order(one)
-        for test, (start, end) in tests.items():
-            each = [expit(predict(np.where(order < share, end, start))) for share in SHARES]
-            areas[test, method] = np.trapezoid(each, SHARES, axis=0)
-            at = zip(SHARES, np.mean(each, axis=1), strict=True)
-            curves += [{"test": test, "method": method, "share": share, "probability": mean} for share, mean in at]
-    rows = []
-    for (test, method), area in areas.items():
-        difference = area - areas[test, "centre prior"]
+        each = [expit(predict(np.where(order < share, end, images))) for share in SHARES]
+        areas[method] = np.trapezoid(each, SHARES, axis=0)
+        curves.append(pd.DataFrame({"method": method, "share": SHARES, "probability": np.mean(each, axis=1)}))
+    for method, area in areas.items():
+        difference = area - areas["centre prior"]
         bounds = _intervals({"area": area, "difference": difference}, patient)
-        row = {"test": test, "method": method, "n_films": len(area), "area": area.mean()} | _bounds(bounds["area"])
+        row = {"method": method, "n_films": len(area), "area": area.mean()} | _bounds(bounds["area"])
         rows.append(row | {"difference": difference.mean()} | _bounds(bounds["difference"], "difference_"))
-    return pd.DataFrame(curves), pd.DataFrame(rows)
+    return pd.concat(curves, ignore_index=True), pd.DataFrame(rows)
 
 
 def _order(maps: np.ndarray, cells: int = 12) -> np.ndarray:

@@ -265,18 +265,6 @@ def _against(test: pd.DataFrame, network: str, points: Mapping, config: Config) 
     )
 
 
-def mcnemar(test: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """Exact McNemar test per seed: films that only the study's network, or only the published one, decides rightly."""
-    rows = []
-    for seed in metrics.of_network(points, metrics.OWN):
-        right = [
-            ~wrong_decisions(test[(test.network == n) & (test.seed == seed)].sort_values("path"), points).wrong
-            for n in (metrics.OWN, metrics.PUBLISHED)
-        ]
-        rows.append({"seed": seed} | metrics.mcnemar(*right))
-    return pd.DataFrame(rows)
-
-
 def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Every network and baseline on test, and the study's network minus each.
 
@@ -467,26 +455,6 @@ def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFra
     alarms = films[films.label == 0].sort_values(["seeds_wrong", "probability"], ascending=[False, False]).head(n)
     listed = pd.concat([missed.assign(error="false negative"), alarms.assign(error="false positive")])
     return listed[["error", "path", "subtype", "probability", "seeds_wrong"]].reset_index(drop=True)
-
-
-def errors_in_common(table: pd.DataFrame, grey: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """Films that at least half of the seeds decide wrongly, against the others of their class.
-
-    table: predictions of one network, all seeds; grey: indexed by path, a column per grey-level statistic
-    (audit.grey_statistics). Columns: label, decided (rightly, wrongly), films, share_virus, and the means of grey.
-    """
-    films = (
-        wrong_decisions(table, points)
-        .groupby(["path", "label", "subtype"])
-        .wrong.mean()
-        .reset_index()
-        .join(grey, on="path")
-    )
-    films["decided"] = np.where(films.wrong >= 0.5, "wrongly", "rightly")
-    films["label"] = films.label.map(dict(enumerate(CLASSES)))
-    groups = films.assign(share_virus=films.subtype == "virus").groupby(["label", "decided"])
-    means = groups[["share_virus", *grey.columns]].mean()
-    return groups.size().rename("n_films").to_frame().join(means).reset_index()
 
 
 def wrong_decisions(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
