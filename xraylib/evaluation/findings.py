@@ -295,8 +295,8 @@ def sixteen(table: pd.DataFrame) -> str:
     """table: tables.sixteen."""
     best = table.iloc[0]
     return (
-        f"{SHOWS}{best.right:.0f} right of {best.of:.0f} prove no more than a true accuracy of {100 * best.lower:.0f} % "
-        "or higher."
+        f"{SHOWS}{best.right:.0f} right of {best.of:.0f} prove no more than a true accuracy of at least "
+        f"{100 * best.lower:.0f} %."
     )
 
 

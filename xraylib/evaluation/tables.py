@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from xraylib.config import REPOSITORY, Config
 from xraylib.data.corruptions import CORRUPTIONS, Corruption, corrupt
-from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, write_table
 
