@@ -542,8 +542,12 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
     for i, (seed, _) in enumerate(seeds):  # each lower than the last, so that near ones do not cover each other
         threshold = points[network, seed].threshold
         ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=0.8)
-        ax.annotate(f" threshold of seed {seed}: {threshold:.2f}", (threshold, 0.97 - 0.07 * i), fontsize=6.5, va="top",
-                    xycoords=("data", "axes fraction"), bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
+        text, box = (
+            f"threshold of seed {seed}: {threshold:.2f}",
+            {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
+        ax.annotate(text, (threshold + 0.01, 0.97 - 0.07 * i), xycoords=("data", "axes fraction"), va="top",
+                    fontsize=6.5, bbox=box)  # fmt: skip
     ax.set(yscale="log", ylim=(0.2, 1e4), xlim=(0, 1), xlabel="probability of pneumonia", ylabel="films (log scale)")
     ax.yaxis.set_major_formatter("{x:,g}")
     sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(1, 0.82))
