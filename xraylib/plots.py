@@ -284,14 +284,14 @@ def networks(layers: pd.DataFrame, axes) -> np.ndarray:
         ax.barh(y, rows.weights / total, 0.72, color=colour, alpha=0.35)
         for at, row in zip(y, rows.itertuples(), strict=True):
             ax.text(0.02, at, row.layer, va="center", fontsize=6.8)
-            ax.text(0.98, at, f"{row.output}   {_n(row.weights, 'weight')}" if row.weights else row.output, va="center",
-                    ha="right", fontsize=6.8)  # fmt: skip
+            ax.text(0.79, at, row.output, va="center", ha="right", fontsize=6.8)
+            ax.text(0.98, at, f"{row.weights:,}" if row.weights else "-", va="center", ha="right", fontsize=6.8)
             if at:
                 ax.annotate("", (0.5, at - 0.36), (0.5, at - 0.64), arrowprops={"arrowstyle": "-|>", "linewidth": 0.6,
                             "shrinkA": 0, "shrinkB": 0, "mutation_scale": 6})  # fmt: skip
         ax.set(xlim=(0, 1), ylim=(layers.groupby("network").size().max() - 0.5, -0.5))
         ax.set_axis_off()
-        ax.set_title(f"{name}: {total:,} weights\n(filled: a layer's share of them)")
+        ax.set_title(f"{name}: {total:,} weights\n(layer, output, weights; filled: share of them)")
     return axes
 
 
@@ -410,11 +410,6 @@ def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: s
     _some(rows, "operating_points", f"rows of metrics.csv on {split}")
     n = f"(n = {int(rows.n_films.iloc[0]):,}, {_n(int(rows.n_children.iloc[0]), 'child')})"
     return forest(rows, ax, "statistic", f"Results, {split} split {n}", group="look", kind=kind)
-
-
-def subgroups(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
-    """Sensitivity by subtype and specificity by series of film numbers. table: tables.subgroups; n: films of test."""
-    return forest(table, ax, "part", f"Subgroups, test split (n = {n:,})", group="statistic", kind=kind)
 
 
 def story(table: pd.DataFrame, axes, kind: str = ""):
@@ -672,28 +667,6 @@ def maps_over(images, maps, titles: Sequence[str], axes, what: str, kind: str = 
         if masks is not None:
             ax.contour(masks[i], levels=[0.5], colors=SKY, linewidths=0.8)
     return axes
-
-
-def hidden_regions(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """AUROC of each network with a region of the film hidden. table: saliency.hidden_regions."""
-    table = table.sort_values("hidden", key=lambda s: s.map(list(dict.fromkeys(s)).index), kind="stable")
-    title = f"AUROC with a region hidden, test split (n = {table.n_films.iloc[0]:,})"
-    return forest(
-        table, ax, "hidden", title, "auroc", group="network", reference=0.5, xlabel="AUROC (0.5: chance)", kind=kind
-    )
-
-
-def pointing_game(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """How often each map peaks in the lesion; dotted: a random map. table: saliency.pointing_game."""
-    title, xlabel = f"Pointing game, test, PNEUMONIA (n = {table.n_films.iloc[0]:,})", "hit rate (dotted: a random map)"
-    return forest(table, ax, "method", title, "hits", reference=table.lesion.iloc[0], xlabel=xlabel, kind=kind)
-
-
-def lung_share(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """The map's share in the lungs over the lungs' share of the frame, by class. table: saliency.lung_share."""
-    title = f"{table.map.iloc[0]} in the lungs, test split (n = {table.n_films.max():,} with a map)"
-    xlabel = "share of the map / share of the frame"
-    return forest(table, ax, "group", title, "ratio", reference=1, xlabel=xlabel, kind=kind)
 
 
 def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:

@@ -32,7 +32,7 @@ def model_diagram(model: keras.Model, path: Path, dpi: int = 110) -> None:
         graph.write(str(temporary), format="png", prog=renderer())
 
 
-JOINED = {"Rescaling": "rescaled", "FusedBatchNormalization": "normalised", "ReLU": "ReLU", "Dropout": "dropout"}
+JOINED = {"Rescaling": "rescaled", "FusedBatchNormalization": "norm", "ReLU": "ReLU", "Dropout": "dropout"}
 NAMES = {"MaxPooling2D": "maximum of 2 x 2", "Flatten": "flattened", "GlobalAveragePooling2D": "mean of all places"}
 
 
@@ -70,7 +70,7 @@ def _words(layer: keras.Layer) -> str:
     kind = type(layer).__name__
     if kind == "Conv2D":
         name = f"convolution {_shape((0, *layer.kernel_size))}"
-        name += f", every {layer.strides[0]}th pixel" if layer.strides[0] > 1 else ""
+        name += f", stride {layer.strides[0]}" if layer.strides[0] > 1 else ""
     else:
         name = {"Residual": "residual block", "Dense": "dense"}.get(kind) or NAMES[kind]
     activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
