@@ -154,7 +154,7 @@ def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
             named, x="kB", hue="true", palette=palette, element="step", stat="percent", common_norm=False, ax=ax
         )
         ax.set(xlabel="size of the file (kB)", ylabel="films of the class (%)")
-        what = f"All films have {index.width.iloc[0]} x {index.height.iloc[0]} pixels, but not as many bytes"
+        what = f"{index.width.iloc[0]} x {index.height.iloc[0]} pixels all"
     else:  # shuffled, else the class drawn last hides the other
         sns.scatterplot(named.sample(frac=1, random_state=0), x="width", y="height", hue="true", style="true", s=10,
                         palette=palette, hue_order=palette, markers={"NORMAL": "o", "PNEUMONIA": "X"}, alpha=0.6,
@@ -238,35 +238,61 @@ def method(film, lungs, box, frame, saliency, probability: float, axes, kind: st
 
 
 def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """Flow chart of films and children (STARD), from the archive to the splits.
+    """Flow chart of films and children (STARD), from the archive to the splits, as a tree.
 
-    table: name, parent (a name, "" for the first), n_films, n_children; boxes of one depth stand side by side.
+    table: name, parent (a name, "" for the first), n_films, n_children; each parent stands before its children.
     """
     _some(table, "flow", "columns name, parent, n_films and n_children")
-    depth: dict[str, int] = {}
-    for row in table.itertuples():
-        depth[row.name] = depth[row.parent] + 1 if row.parent else 0
-    deepest = max(depth.values())
+    children = table.groupby("parent").name.apply(list).to_dict()
     at: dict[str, tuple[float, float]] = {}
-    gap = 0.25 / ax.figure.get_figheight()  # from the middle of a box to its edge
-    for level in range(deepest + 1):
-        names = [name for name in table.name if depth[name] == level]
-        at |= {name: ((i + 0.5) / len(names), 1 - (level + 0.5) / (deepest + 1)) for i, name in enumerate(names)}
+
+    def place(name: str, depth: int, left: int) -> int:
+        """Puts a box over the middle of what follows from it; returns the next free column."""
+        right = left
+        for child in children.get(name, []):
+            right = place(child, depth + 1, right)
+        under = [at[child][0] for child in children.get(name, [])]
+        at[name] = (float(np.mean(under)) if under else left + 0.5, -depth)
+        return max(right, left + 1)
+
+    columns = place(children[""][0], 0, 0)
+    deepest = min(y for _, y in at.values())
+    gap = 0.25 * (1 - deepest) / ax.figure.get_figheight()  # from the middle of a box to its edge
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE, "linewidth": 0.8}
+    arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
     for row in table.itertuples():
-        text = f"{row.name}\n{_n(row.n_films, 'film')}\n{_n(row.n_children, 'child')}"
-        box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": BLUE, "linewidth": 0.8}
+        x, y = at[row.name]
         if row.parent:
-            arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
-            (x, y), (x0, y0) = at[row.name], at[row.parent]
-            ax.annotate("", (x, y + gap), (x0, y0 - gap), arrowprops=arrow, zorder=1)
-        ax.text(*at[row.name], text, ha="center", va="center", fontsize=7, bbox=box, zorder=3)
-    ax.set(xlim=(0, 1), ylim=(0, 1))
+            ax.annotate("", (x, y + gap), (at[row.parent][0], at[row.parent][1] - gap), arrowprops=arrow, zorder=1)
+        text = f"{row.name}\n{_n(row.n_films, 'film')}\n{_n(row.n_children, 'child')}"
+        ax.text(x, y, text, ha="center", va="center", fontsize=7, bbox=box, zorder=3)
+    ax.set(xlim=(0, columns), ylim=(deepest - 0.5, 0.5))
     ax.set_axis_off()
     ax.set_title(_with_kind("Films and children, from the archive to test", kind))
     return ax
 
 
 # --- training (notebook 02) ---
+
+
+def networks(layers: pd.DataFrame, axes) -> np.ndarray:
+    """Each network from input to output, a box a layer, filled by its share of the weights. layers: diagram.layers."""
+    for ax, (network, rows) in zip(axes, layers.groupby("network", sort=False), strict=True):
+        colour, _, _, name = _look(network)
+        y, total = np.arange(len(rows)), rows.weights.sum()
+        ax.barh(y, 1, 0.72, color="white", edgecolor=colour, linewidth=0.8)
+        ax.barh(y, rows.weights / total, 0.72, color=colour, alpha=0.35)
+        for at, row in zip(y, rows.itertuples(), strict=True):
+            ax.text(0.02, at, row.layer, va="center", fontsize=6.8)
+            ax.text(0.79, at, row.output, va="center", ha="right", fontsize=6.8)
+            ax.text(0.98, at, f"{row.weights:,}" if row.weights else "-", va="center", ha="right", fontsize=6.8)
+            if at:
+                ax.annotate("", (0.5, at - 0.36), (0.5, at - 0.64), arrowprops={"arrowstyle": "-|>", "linewidth": 0.6,
+                            "shrinkA": 0, "shrinkB": 0, "mutation_scale": 6})  # fmt: skip
+        ax.set(xlim=(0, 1), ylim=(layers.groupby("network").size().max() - 0.5, -0.5))
+        ax.set_axis_off()
+        ax.set_title(f"{name}: {total:,} weights\n(layer, output, weights; filled: share of them)")
+    return axes
 
 
 def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
@@ -281,7 +307,7 @@ def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
                            "lower": table[f"{column}_p5"]}) for column, name in measures.items()]  # fmt: skip
     rows = pd.concat(parts).sort_index(kind="stable")
     xlabel = "agreement with masks drawn by people (bar: to the 5th percentile)"
-    return forest(rows, ax, "part", "The locator finds the lungs as people do", group="measure", xlabel=xlabel,
+    return forest(rows, ax, "part", "How well the locator finds the lungs", group="measure", xlabel=xlabel,
                   figures=False, kind=kind)  # fmt: skip
 
 
@@ -391,12 +417,13 @@ def story(table: pd.DataFrame, axes, kind: str = ""):
 
     table: group, row, measured_on, statistic, value, lower, upper, n_films, and test_chose_threshold ("yes": hollow).
     """
-    rows = list(dict.fromkeys(table.row))
+    rows, train = list(dict.fromkeys(table.row)), set(table.row[table.measured_on == "train folder"])
     for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
         part = table[table.statistic == statistic].set_index("row").reindex(rows).reset_index()
-        train = part.measured_on == "train folder"
         chose = part.get("test_chose_threshold", pd.Series("", part.index)) == "yes"
-        part = part.assign(hollow=chose, group=part.group.fillna("field"), row=part.row + np.where(train, " *", ""))
+        part = part.assign(
+            hollow=chose, group=part.group.fillna("field"), row=part.row + np.where(part.row.isin(train), " *", "")
+        )
         xlabel = STATISTICS.get(statistic, statistic)
         forest(part, ax, "row", "", group="group", hollow="hollow", figures=False, xlabel=xlabel, legend=False)
         ax.margins(x=0.06)
@@ -407,7 +434,7 @@ def story(table: pd.DataFrame, axes, kind: str = ""):
         axes[1].plot([], [], "D", color=GREY, mfc="white", label="hollow: threshold chosen on test", markersize=4.5)
     _legend_below(axes[1], 3)
     n = table[table.measured_on == "test"].n_films.iloc[0]
-    star = "; *: on the train folder" if (table.measured_on == "train folder").any() else ""
+    star = "; *: on the train folder" if train else ""
     title = f"Claimed, replayed and reached, test split (n = {int(n):,}), 95 % intervals{star}"
     axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
     return axes
@@ -510,8 +537,12 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
     for i, (seed, _) in enumerate(seeds):  # each lower than the last, so that near ones do not cover each other
         threshold = points[network, seed].threshold
         ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=0.8)
-        ax.annotate(f" threshold of seed {seed}: {threshold:.2f}", (threshold, 0.97 - 0.07 * i), fontsize=6.5, va="top",
-                    xycoords=("data", "axes fraction"))  # fmt: skip
+        text, box = (
+            f"threshold of seed {seed}: {threshold:.2f}",
+            {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
+        ax.annotate(text, (threshold + 0.01, 0.97 - 0.07 * i), xycoords=("data", "axes fraction"), va="top",
+                    fontsize=6.5, bbox=box)  # fmt: skip
     ax.set(yscale="log", ylim=(0.2, 1e4), xlim=(0, 1), xlabel="probability of pneumonia", ylabel="films (log scale)")
     ax.yaxis.set_major_formatter("{x:,g}")
     sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(1, 0.82))
@@ -560,7 +591,7 @@ def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np
     lower.set(xlabel="predicted probability", xticks=np.linspace(0, 1, 6))
     upper.grid()
     _legend_below(upper, 2)
-    _title(upper, "Is a probability a frequency?", table, kind)
+    _title(upper, "Reliability", table, kind)
     return axes
 
 
@@ -611,7 +642,7 @@ def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str 
     main = "xray_cnn" if (last.network == "xray_cnn").any() else last.network.iloc[0]
     order = last[last.network == main].sort_values("value", ascending=False, kind="stable").corruption.tolist()
     amount = last.amount.map("{:g}".format) + " " + last.unit
-    repeats = [name.split()[-1] in unit for name, unit in zip(last.corruption, last.unit, strict=True)]
+    repeats = [unit.endswith(name.split()[-1]) for name, unit in zip(last.corruption, last.unit, strict=True)]
     last = last.assign(name=last.corruption + " " + amount.mask(repeats, last.amount.map("{:g}".format)))
     last = last.assign(name=last["name"].replace("inverted 1", "inverted"), lower=(last.value - last.sd).clip(0),
                        upper=(last.value + last.sd).clip(None, 1))  # fmt: skip
@@ -647,7 +678,14 @@ def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     groups = table.groupby(["network", "map"], sort=False)
     for (colour, dash, marker), ((network, name), part) in zip(OTHERS, groups, strict=False):
         share = 100 * part.layers / part.layers.max()
-        ax.plot(share, part.correlation, dash + marker, color=colour, label=f"{_look(network)[3]}, {name}", **MARK)
+        ax.plot(
+            share,
+            part.correlation,
+            dash + marker,
+            color=colour,
+            label=name if len(set(table.network)) == 1 else f"{_look(network)[3]}, {name}",
+            **MARK,
+        )
     ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
     ax.set(
         xlabel="layers with randomised weights, from the top (%)", ylabel="Spearman correlation\nwith the trained map"
