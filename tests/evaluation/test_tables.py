@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
 
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, write_table
@@ -100,13 +99,6 @@ def test_the_val_folder_by_hand(predictions):
     assert table.xray_cnn_decision.tolist() == [0, 0, 1, 1]
     counted = tables.val_against_published(table)
     assert counted.loc["NORMAL"].tolist() == ["5 of 8", "1 of 2", "1 of 2", "0 of 2"]
-
-
-def test_sixteen_images_are_few():
-    table = tables.sixteen().set_index("right")
-    for right in table.index:
-        exact = binomtest(int(right), 16).proportion_ci(method="exact")
-        assert table.loc[right, ["lower", "upper"]].tolist() == pytest.approx([exact.low, exact.high], abs=5e-4)
 
 
 def test_predictions_that_are_missing_name_the_notebook(config):
@@ -286,9 +278,3 @@ def test_parts_of_test_by_hand(quick):
     assert table.value["child", "unseen", "specificity"] == 3 / 4
     assert table.n_films["film", "all", "auroc"] == 8 and table.n_films["film", "unseen", "accuracy"] == 4
     assert set(tables.parts_table(every, points, pd.Series(dtype=str), quick).part) == {"all"}
-
-
-def test_calibration_has_a_row_per_network_and_bin():
-    table = tables.calibration(films(ROWS))
-    assert table.n.sum() == len(ROWS)
-    assert table.mean_probability.between(table.lower, table.upper).all()

@@ -291,7 +291,7 @@ def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarr
     for network, predict in predictors.items():
         probability = {name: expit(predict(film)) for name, film in films.items()}
         for name, mask in masks.items():
-            auroc = metrics.auroc(label, probability[name])
+            auroc = metrics.weighted_ranking(label, probability[name])
             row = {"network": network, "hidden": name, "area": mask.mean(), "n_films": len(label)}
             row |= {"n_children": rows.patient.nunique(), "auroc": float(auroc(np.ones((1, len(label))))["auroc"][0])}
             row |= _bounds(metrics.patient_bootstrap(patients, auroc, RESAMPLES, 0)["auroc"])

@@ -75,20 +75,9 @@ def load_parts(config: Config) -> pd.Series:
 
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The published figures beside the replayed ones: quantity, published, replayed (mean over seeds), sd, seeds."""
-    replayed = [_replayed(predictions, history, seed) for seed in _seeds(predictions)]
-    rows = []
-    for quantity, published in PUBLISHED.items():
-        values = [figures[quantity] for figures in replayed]
-        rows.append(
-            {
-                "quantity": quantity,
-                "published": published,
-                "replayed": float(np.mean(values)),
-                "sd": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
-                "seeds": len(values),
-            }
-        )
-    return pd.DataFrame(rows)
+    replayed = pd.DataFrame([_replayed(predictions, history, seed) for seed in _seeds(predictions)])
+    table = pd.DataFrame({"published": PUBLISHED, "replayed": replayed.mean(), "sd": replayed.std()})
+    return table.rename_axis("quantity").reset_index().assign(seeds=len(replayed))
 
 
 def published_printed(predictions: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
@@ -133,17 +122,16 @@ def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> 
     rows = []
     for seed, paths in seen.items():
         own = predictions[(predictions.network == metrics.PUBLISHED) & (predictions.seed == seed)]
-        right = (own.logit > 0) == (own.label == 1)
         learned = own.path.isin(set(paths))
         parts = {
-            "seen in training": learned,
-            "train folder, not seen": (own.folder == "train") & ~learned,
-            "test folder": own.folder == "test",
+            "seen in training": own[learned],
+            "train folder, not seen": own[(own.folder == "train") & ~learned],
+            "test folder": own[own.folder == "test"],
         }
-        for name, mask in parts.items():
-            classes = right[mask].groupby(own.label[mask]).mean()
-            row = {"films": name, "n_films": mask.sum(), "accuracy": right[mask].mean()}
-            rows.append(row | {"sensitivity": classes.get(1), "specificity": classes.get(0)})
+        for name, part in parts.items():
+            found = metrics.at_threshold(part.label, part.probability, 0.5)
+            row = {key: found[key] for key in ("accuracy", "sensitivity", "specificity")}
+            rows.append({"films": name, "n_films": len(part)} | row)
     table = pd.DataFrame(rows).groupby("films", sort=False)
     return table.mean().assign(sd=table.accuracy.std()).reset_index()
 
@@ -259,8 +247,7 @@ def _against(test: pd.DataFrame, network: str, points: Mapping, config: Config) 
     return metrics.paired_bootstrap(
         test[test.network == metrics.OWN],
         test[test.network == network],
-        metrics.of_network(points, metrics.OWN),
-        metrics.of_network(points, network),
+        points,
         config.bootstrap_resamples,
         config.split_seed,
     )
@@ -274,17 +261,16 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     """
     points = metrics.operating_points(predictions)
     test = predictions[predictions.split == "test"]
-    rows = []
+    parts = []
     for network in dict.fromkeys(test.network):
         found = metrics.summarise_split(test[test.network == network], points, config)
-        means = found[found.seed == "mean"].set_index("statistic")[FIGURES]
+        part = found[found.seed == "mean"].set_index("statistic")[["network", *FIGURES]]
         more = {} if network == metrics.OWN else _against(test, network, points, config)
-        for statistic in metrics.HEADLINE:
-            row = {"network": network, "statistic": statistic} | means.loc[statistic].to_dict()
-            given = more.get(statistic, {})
-            row |= {"difference": given.get("difference", np.nan)}
-            rows.append(row | {f"difference_{side}": given.get(side, np.nan) for side in ("lower", "upper")})
-    return pd.DataFrame(rows)
+        against = pd.DataFrame(more, index=["difference", "lower", "upper"]).T.reindex(part.index)
+        against = against.rename(columns={side: f"difference_{side}" for side in ("lower", "upper")})
+        parts.append(part.join(against).loc[list(metrics.HEADLINE)].reset_index())
+    table = pd.concat(parts, ignore_index=True)
+    return table[["network", "statistic", *table.columns[2:]]]
 
 
 def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -410,10 +396,10 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
 # --- calibration, abstention and errors ---
 
 
-def calibration(test: pd.DataFrame, bins: int = metrics.BINS) -> pd.DataFrame:
+def calibration(test: pd.DataFrame) -> pd.DataFrame:
     """metrics.reliability of each network's test predictions, all seeds together: network, then its columns."""
     tables = [
-        metrics.reliability(part.label, part.probability, bins).assign(network=network)
+        metrics.reliability(part.label, part.probability).assign(network=network)
         for network, part in test.groupby("network", sort=False)
     ]
     table = pd.concat(tables, ignore_index=True)
@@ -426,18 +412,15 @@ def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     Columns: coverage (share of films decided), network, accuracy, sd over seeds. Distance is in logits.
     """
     rows = []
-    for network, of_network in table.groupby("network", sort=False):
-        curves = []
-        for seed, part in of_network.groupby("seed"):
-            threshold = points[network, seed].threshold
-            distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
-            right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
-            surest = right[np.argsort(-distance, kind="stable")]
-            curves.append([surest[: max(1, round(c * len(surest)))].mean() for c in COVERAGES])
-        for coverage, values in zip(COVERAGES, np.transpose(curves), strict=True):
-            sd = values.std(ddof=1) if len(values) > 1 else np.nan
-            rows.append({"coverage": coverage, "network": network, "accuracy": values.mean(), "sd": sd})
-    return pd.DataFrame(rows)
+    for (network, seed), part in table.groupby(["network", "seed"], sort=False):
+        threshold = points[network, seed].threshold
+        distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
+        right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
+        surest = right[np.argsort(-distance, kind="stable")]
+        rows += [(c, network, surest[: max(1, round(c * len(surest)))].mean()) for c in COVERAGES]
+    groups = pd.DataFrame(rows, columns=["coverage", "network", "right"]).groupby(["network", "coverage"], sort=False)
+    found = groups.right.agg(accuracy="mean", sd="std").reset_index()
+    return found[["coverage", "network", "accuracy", "sd"]]
 
 
 def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFrame:
@@ -446,11 +429,8 @@ def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFra
     table: predictions of one network, all seeds. At most n false negatives (lowest probability first) and n false
     positives (highest first).
     """
-    films = (
-        wrong_decisions(table, points)
-        .groupby(["path", "subtype", "label"], sort=True)
-        .agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
-    )
+    films = wrong_decisions(table, points).groupby(["path", "subtype", "label"])
+    films = films.agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
     films = films[films.seeds_wrong > 0].reset_index()
     missed = films[films.label == 1].sort_values(["seeds_wrong", "probability"], ascending=[False, True]).head(n)
     alarms = films[films.label == 0].sort_values(["seeds_wrong", "probability"], ascending=[False, False]).head(n)
@@ -523,9 +503,9 @@ def val_against_published(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("true class")
 
 
-def sixteen(n: int = 16, level: float = metrics.LEVEL) -> pd.DataFrame:
+def sixteen(n: int = 16) -> pd.DataFrame:
     """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 correct answers of n."""
     counts = [16, 15, 14, 12, 8]
-    ends = [binomtest(right, n).proportion_ci(level, method="exact") for right in counts]
+    ends = [binomtest(right, n).proportion_ci(metrics.LEVEL, method="exact") for right in counts]
     rows = [(right, n, round(end.low, 3), round(end.high, 3)) for right, end in zip(counts, ends, strict=True)]
     return pd.DataFrame(rows, columns=["right", "of", "lower", "upper"])
