@@ -122,11 +122,6 @@ def operating_points(predictions: pd.DataFrame, fixed: tuple[str, ...] = (PUBLIS
     return points | {(row.network, int(row.seed)): FIXED for row in keys.itertuples()}
 
 
-def of_network(points: Mapping, network: str) -> dict[int, OperatingPoint]:
-    """seed -> operating point, of one network."""
-    return {seed: point for (name, seed), point in points.items() if name == network}
-
-
 # --- statistics of one network and seed ---
 
 
@@ -354,11 +349,14 @@ def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.
 
 
 def _thresholds(network: str, points: Mapping) -> pd.DataFrame:
-    own = of_network(points, network)
+    own = {seed: point.threshold for (name, seed), point in points.items() if name == network}
     seeds = ["ensemble" if seed == NO_SEED else str(seed) for seed in own]
-    rows = {"seed": seeds, "value": [point.threshold for point in own.values()]}
     name = OWN if network == ENSEMBLE else network
-    return pd.DataFrame(rows).assign(network=name, split="tune", statistic="threshold").reindex(columns=TIDY)
+    return (
+        pd.DataFrame({"seed": seeds, "value": own.values()})
+        .assign(network=name, split="tune", statistic="threshold")
+        .reindex(columns=TIDY)
+    )
 
 
 def summarise_split(table: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:

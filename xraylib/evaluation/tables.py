@@ -106,11 +106,9 @@ def published_printed(predictions: pd.DataFrame, seconds: Mapping[str, float]) -
 
 def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
-    rows = [{"quantity": name, "source": "published", "value": value} for name, value in PUBLISHED.items()]
-    for seed in _seeds(predictions):
-        figures = _replayed(predictions, history, seed)
-        rows += [{"quantity": name, "source": "replayed", "value": figures[name]} for name in PUBLISHED]
-    return pd.DataFrame(rows)
+    each = {"published": [PUBLISHED], "replayed": [_replayed(predictions, history, s) for s in _seeds(predictions)]}
+    rows = [pd.DataFrame(figures).assign(source=source) for source, figures in each.items()]
+    return pd.concat(rows).melt("source", var_name="quantity")[["quantity", "source", "value"]]
 
 
 def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> pd.DataFrame:
@@ -203,16 +201,11 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
 
 
 def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> list[dict]:
-    lines = replay.set_index("quantity")
-    rows = []
+    lines, rows = replay.set_index("quantity"), []
     for source, name, n in (("published", "as published", PUBLISHED_IMAGES), ("replayed", "replayed", n_films)):
+        row = {"group": "published experiment", "row": f"published experiment, {name}", "measured_on": "train folder"}
         for statistic in ("accuracy", "sensitivity", "specificity"):
             line = lines.loc[f"{statistic}, train folder"]
-            row = {
-                "group": "published experiment",
-                "row": f"published experiment, {name}",
-                "measured_on": "train folder",
-            }
             sd = line.sd if source == "replayed" else np.nan
             rows.append(row | {"n_films": n, "statistic": statistic, "value": line[source], "sd": sd})
     return rows
@@ -318,11 +311,10 @@ def in_parts(table: pd.DataFrame, parts: Mapping[str, tuple], points: Mapping, c
     """
     rows = []
     for name, (mask, statistics) in parts.items():
-        if not mask.any():
-            continue
-        found = metrics.summarise_split(table[mask], points, config)
-        found = found[found.seed.isin(("mean", "ensemble"))].set_index("statistic").loc[list(statistics)]
-        rows.append(found.reset_index().assign(part=name))
+        if mask.any():
+            found = metrics.summarise_split(table[mask], points, config)
+            found = found[found.seed.isin(("mean", "ensemble"))].set_index("statistic").loc[list(statistics)]
+            rows.append(found.reset_index().assign(part=name))
     return pd.concat(rows, ignore_index=True)[["part", "n_films", "n_children", "statistic", *FIGURES]]
 
 
@@ -332,15 +324,13 @@ def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, co
     predictions: all splits, the ensemble included; parts: load_parts. Per child: the mean logit over the child's films.
     Columns: network, unit ("film", "child"), then those of `in_parts`.
     """
-    test = predictions[predictions.split == "test"]
-    rows = []
+    test, rows = predictions[predictions.split == "test"], []
     for network in (metrics.PUBLISHED, metrics.OWN, metrics.ENSEMBLE):
         films = test[test.network == network]
-        of = films.path.map(parts) if len(parts) else pd.Series("all", index=films.index)
-        wanted = {"all": films, "earlier": films[of == "earlier"], "unseen": films[of == "unseen"]}
-        for name, part in wanted.items():
-            for unit, some in (("film", part), ("child", metrics.per_child(part))) if len(part) else ():
-                found = in_parts(some, {name: (np.ones(len(some), bool), HEADLINE)}, points, config)
+        for name in ("all", *sorted(set(parts))):
+            part = films if name == "all" else films[films.path.map(parts) == name]
+            for unit, some in {"film": part, "child": metrics.per_child(part)}.items():
+                found = in_parts(some, {name: (some.logit.notna(), HEADLINE)}, points, config)
                 rows.append(found.assign(network=network, unit=unit, n_films=part.path.nunique()))
     table = pd.concat(rows, ignore_index=True)
     return table[["network", "unit", *table.columns[:-2]]]
@@ -353,18 +343,14 @@ def subgroups(table: pd.DataFrame, points: Mapping, config: Config, runs: int = 
     would want here, are not published. See `in_parts` for the columns.
     """
     series = np.where(table.path.str.contains("NORMAL2-"), "NORMAL2-IM-", "IM-")
-    normal = (table.label == 0).to_numpy()
-    parts = {
-        "bacteria": ((table.subtype == "bacteria").to_numpy(), ["sensitivity"]),
-        "virus": ((table.subtype == "virus").to_numpy(), ["sensitivity"]),
-    }
+    parts = {name: (table.subtype == name, ["sensitivity"]) for name in ("bacteria", "virus")}
     number = pd.to_numeric(table.path.str.extract(r"IM-(\d+)", expand=False), errors="coerce")
     for name in ("IM-", "NORMAL2-IM-"):
-        of_series = normal & (series == name)
+        of_series = (table.label == 0) & (series == name)
         parts[f"series {name}"] = (of_series, ["specificity"])
         found = np.sort(number[of_series].dropna().unique())
         for some in np.array_split(found, runs) if len(found) >= 10 * runs else []:
-            inside = of_series & number.between(some[0], some[-1]).to_numpy()
+            inside = of_series & number.between(some[0], some[-1])
             parts[f"{name}{int(some[0]):04d} to {int(some[-1]):04d}"] = (inside, ["specificity"])
     return in_parts(table, parts, points, config)
 
@@ -374,23 +360,22 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
 
     Distinct films; one film a patient; without patients whose bare number is also in train; threshold 0.5; per child.
     """
-    rows = index.set_index("path").loc[table.path]
-    known = set(index.patient_number[index.split.isin(("train", "tune"))])
-    first_of_bytes = index[index.split == "test"].drop_duplicates("sha256").path
-    first_of_patient = index[index.split == "test"].drop_duplicates("patient").path
-    parts = {
-        "as reported": (np.ones(len(table), bool), metrics.HEADLINE),
-        "distinct films": (table.path.isin(first_of_bytes).to_numpy(), metrics.HEADLINE),
-        "one film a patient": (table.path.isin(first_of_patient).to_numpy(), metrics.HEADLINE),
-        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), metrics.HEADLINE),
+    number = table.path.map(index.set_index("path").patient_number)
+    known = index.patient_number[index.split.isin(("train", "tune"))]
+    test, children = index[index.split == "test"], metrics.per_child(table)
+    every = table.path.notna()
+    masks = {
+        "as reported": every,
+        "distinct films": table.path.isin(test.drop_duplicates("sha256").path),
+        "one film a patient": table.path.isin(test.drop_duplicates("patient").path),
+        "bare numbers not in train": ~number.isin(known),
     }
-    fixed = dict.fromkeys(points, metrics.FIXED)
-    children = metrics.per_child(table)
-    more = [
-        in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), metrics.HEADLINE)}, fixed, config),
-        in_parts(children, {"per child": (np.ones(len(children), bool), metrics.HEADLINE)}, points, config),
+    tables = [
+        in_parts(table, {name: (mask, metrics.HEADLINE) for name, mask in masks.items()}, points, config),
+        in_parts(table, {"threshold 0.5": (every, metrics.HEADLINE)}, dict.fromkeys(points, metrics.FIXED), config),
+        in_parts(children, {"per child": (children.path.notna(), metrics.HEADLINE)}, points, config),
     ]
-    return pd.concat([in_parts(table, parts, points, config), *more], ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
 
 
 # --- calibration, abstention and errors ---
@@ -398,12 +383,8 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
 
 def calibration(test: pd.DataFrame) -> pd.DataFrame:
     """metrics.reliability of each network's test predictions, all seeds together: network, then its columns."""
-    tables = [
-        metrics.reliability(part.label, part.probability).assign(network=network)
-        for network, part in test.groupby("network", sort=False)
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    return table[["network", *table.columns[:-1]]]
+    parts = {name: metrics.reliability(part.label, part.probability) for name, part in test.groupby("network")}
+    return pd.concat(parts, names=["network", None]).reset_index("network").reset_index(drop=True)
 
 
 def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
