@@ -14,6 +14,8 @@ from sklearn import metrics as sk
 from xraylib.evaluation import metrics
 from xraylib.files import UserError
 
+FIXED = {("xray_cnn", 0): metrics.FIXED}
+
 
 def table(label, probability, patient=None, **columns):
     n = len(label)
@@ -37,18 +39,6 @@ def scored(draw, most=60):
 # --- one network, one seed ---
 
 
-def test_rates_counted_by_hand():
-    # 3 healthy children, one false positive; 5 with pneumonia, one missed
-    found = metrics.at_threshold([0, 0, 0, 1, 1, 1, 1, 1], [0.1, 0.2, 0.6, 0.4, 0.5, 0.7, 0.8, 0.9], 0.5)
-    assert [found[k] for k in ("tn", "fp", "fn", "tp")] == [2, 1, 1, 4]
-    assert found["accuracy"] == 6 / 8
-    assert found["sensitivity"] == 4 / 5
-    assert found["specificity"] == pytest.approx(2 / 3)
-    assert found["ppv"] == 4 / 5
-    assert found["npv"] == pytest.approx(2 / 3)
-    assert found["balanced_accuracy"] == pytest.approx((0.8 + 2 / 3) / 2)
-
-
 @settings(max_examples=60, deadline=None)
 @given(scored(), st.floats(0.05, 0.95))
 def test_rates_are_scikit_learns(world, threshold):
@@ -63,8 +53,10 @@ def test_rates_are_scikit_learns(world, threshold):
     }
     if 0 < decision.sum() < len(decision):
         wanted |= {"ppv": sk.precision_score(label, decision), "mcc": sk.matthews_corrcoef(label, decision)}
+        wanted["npv"] = sk.precision_score(label, decision, pos_label=0)
     for name, value in wanted.items():
         assert found[name] == pytest.approx(value, abs=1e-12), name
+    assert [found[k] for k in ("tn", "fp", "fn", "tp")] == sk.confusion_matrix(label, decision).ravel().tolist()
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,15 +67,6 @@ def test_rankings_are_scikit_learns(world):
     assert found["auroc"] == pytest.approx(sk.roc_auc_score(label, probability), abs=1e-12)
     assert found["average_precision"] == pytest.approx(sk.average_precision_score(label, probability), abs=1e-12)
     assert found["brier"] == pytest.approx(sk.brier_score_loss(label, probability), abs=1e-12)
-
-
-@settings(max_examples=40, deadline=None)
-@given(scored())
-def test_auroc_ignores_any_increasing_change_and_mirrors_with_the_classes(world):
-    label, probability = world
-    auroc = metrics.ranking(label, probability)["auroc"]
-    assert metrics.ranking(label, probability**3 / 2)["auroc"] == pytest.approx(auroc, abs=1e-12)
-    assert metrics.ranking(1 - label, probability)["auroc"] == pytest.approx(1 - auroc, abs=1e-12)
 
 
 def test_expected_calibration_error_by_hand():
@@ -114,13 +97,6 @@ def test_ppv_of_a_good_test_for_a_rare_disease_is_poor():
 def test_the_threshold_lies_midway_between_the_classes_in_logits():
     tune = table([0, 0, 0, 1, 1, 1], [0.05, 0.1, 0.2, 0.8, 0.9, 0.95], split="tune")
     assert metrics.choose_operating_point(tune).threshold == pytest.approx(0.5)
-
-
-def test_the_rarer_class_counts_as_much_as_the_other():
-    # at 0.25 one NORMAL of two is called PNEUMONIA; 0.65 would not, and would miss two films of eight
-    tune = table([1] * 8 + [0] * 2, [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.1, 0.65], split="tune")
-    threshold = metrics.choose_operating_point(tune).threshold
-    assert 0.65 < threshold < 0.7  # (6/8 + 2/2) beats (8/8 + 1/2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -174,34 +150,14 @@ def test_one_image_a_child_gives_scipys_bootstrap():
     assert upper == pytest.approx(wanted.confidence_interval.high, abs=0.006)
 
 
-def test_twins_widen_the_interval():
-    rng = np.random.default_rng(0)
-    label, probability = rng.integers(0, 2, 80), rng.random(80)
-
-    def width(patient):
-        twice = table(np.tile(label, 2), np.tile(probability, 2), patient)
-        lower, upper = metrics.patient_bootstrap(twice, metrics.statistics(twice, 0.5), 1000, 0)["accuracy"]
-        return upper - lower
-
-    assert width(np.tile(np.arange(80), 2)) == pytest.approx(np.sqrt(2) * width(np.arange(160)), rel=0.12)
-
-
 # --- comparisons ---
-
-
-def test_a_network_compared_with_itself_differs_by_nothing():
-    rng = np.random.default_rng(0)
-    one = table(rng.integers(0, 2, 50), rng.random(50))
-    found = metrics.paired_bootstrap(one, one, {0: metrics.FIXED}, {0: metrics.FIXED}, 200, 0)
-    assert found["accuracy"] == {"difference": 0, "lower": 0, "upper": 0}
 
 
 def test_other_films_cannot_be_compared():
     one, other = table([0, 1], [0.1, 0.9]), table([0, 1], [0.1, 0.9], path=["a.jpeg", "b.jpeg"])
-    with pytest.raises(ValueError, match="same films"):
-        metrics.paired_bootstrap(one, other, {0: metrics.FIXED}, {0: metrics.FIXED}, 10, 0)
-    with pytest.raises(ValueError, match="same films"):  # in either order
-        metrics.paired_bootstrap(other, one, {0: metrics.FIXED}, {0: metrics.FIXED}, 10, 0)
+    for pair in ((one, other), (other, one)):
+        with pytest.raises(ValueError, match="same films"):
+            metrics.paired_bootstrap(*pair, FIXED, 10, 0)
 
 
 # --- calibration and usefulness ---
@@ -325,4 +281,4 @@ def test_sensitivity_of_a_subtype_by_hand():
 @pytest.mark.parametrize(("undefined", "known"), [(5, True), (6, False)])
 def test_an_interval_is_known_where_at_least_half_of_the_resamples_are_defined(undefined, known):
     values = np.array([np.nan] * undefined + [0.5] * (10 - undefined))
-    assert np.isfinite(metrics._percentiles(values, 0.95)).all() == known
+    assert np.isfinite(metrics._percentiles(values)).all() == known

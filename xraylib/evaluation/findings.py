@@ -15,6 +15,11 @@ def _value(row: pd.Series) -> str:
     return f"{row.value:.3f} ({row.lower:.3f} to {row.upper:.3f})"
 
 
+def _mean_on_test(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of metrics.csv on test, mean over seeds, by network and statistic."""
+    return table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+
+
 def _compared(row: pd.Series, names: tuple[str, str, str]) -> str:
     """Words for an interval of a difference: below zero, above zero, or holding zero."""
     return names[0] if row.upper < 0 else names[1] if row.lower > 0 else names[2]
@@ -147,7 +152,7 @@ def training(history: pd.DataFrame) -> str:
 
 def headline(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
-    test = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+    test = _mean_on_test(table)
     own, published = test.loc[metrics.OWN], test.loc[metrics.PUBLISHED]
     return (
         f"{SHOWS}On {own.n_films.iloc[0]:.0f} test films of {own.n_children.iloc[0]:.0f} children, this study's "
@@ -178,7 +183,7 @@ def parts(table: pd.DataFrame) -> str:
 
 def confusion(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
-    test = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+    test = _mean_on_test(table)
     parts = []
     for network, name in ((metrics.OWN, "this study's network"), (metrics.PUBLISHED, "the published one")):
         missed, alarms = (100 - 100 * test.value[network, name] for name in ("sensitivity", "specificity"))
@@ -191,7 +196,7 @@ def confusion(table: pd.DataFrame) -> str:
 
 def curves(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
-    test = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"])
+    test = _mean_on_test(table)
     parts = []
     for statistic, name in {"auroc": "AUROC", "average_precision": "average precision"}.items():
         own, published = (test.loc[(network, statistic)] for network in (metrics.OWN, metrics.PUBLISHED))
@@ -257,8 +262,7 @@ def baselines(table: pd.DataFrame) -> str:
 
 def field(table: pd.DataFrame, others: pd.DataFrame) -> str:
     """table: metrics.csv; others: field.csv."""
-    own = table[(table.network == metrics.OWN) & (table.split == "test") & (table.seed == "mean")]
-    own = own.set_index("statistic").value
+    own = _mean_on_test(table).value[metrics.OWN]
     fair = others[others.test_chose_threshold != "yes"]
     groups = {"without pretrained weights": fair[fair.pretrained == "no"], "of all": fair}
     parts = []
@@ -346,8 +350,7 @@ def sensitivity_analyses(table: pd.DataFrame) -> str:
 
 def calibration(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
-    rows = table[(table.split == "test") & (table.seed == "mean")]
-    ece = rows[rows.statistic == "expected_calibration_error"].set_index("network")
+    ece = _mean_on_test(table).xs("expected_calibration_error", level="statistic")
     parts = [f"{name} {_value(row)}" for name, row in ece.iterrows()]
     return f"{SHOWS}Mean gap between probability and frequency on test: {', '.join(parts)}."
 

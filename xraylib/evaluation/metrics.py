@@ -122,11 +122,6 @@ def operating_points(predictions: pd.DataFrame, fixed: tuple[str, ...] = (PUBLIS
     return points | {(row.network, int(row.seed)): FIXED for row in keys.itertuples()}
 
 
-def of_network(points: Mapping, network: str) -> dict[int, OperatingPoint]:
-    """seed -> operating point, of one network."""
-    return {seed: point for (name, seed), point in points.items() if name == network}
-
-
 # --- statistics of one network and seed ---
 
 
@@ -158,21 +153,10 @@ def at_threshold(label, probability, threshold: float) -> dict:
     return {"tn": tn, "fp": fp, "fn": fn, "tp": tp} | {k: float(v) for k, v in rates(tn, fp, fn, tp).items()}
 
 
-def ranking(label, probability, bins: int = BINS) -> dict:
+def ranking(label, probability) -> dict:
     """What needs no threshold: AUROC, average precision, Brier score, expected calibration error; NaN if undefined."""
-    values = weighted_ranking(label, probability, np.ones((1, len(label))), bins)
+    values = weighted_ranking(label, probability)(np.ones((1, len(label))))
     return {name: float(value[0]) for name, value in values.items()}
-
-
-def weighted_ranking(label, probability, weights: np.ndarray, bins: int = BINS) -> dict:
-    """`ranking` where film i counts weights[k, i] times: name -> float64 (k,)."""
-    label, probability = _checked(label, probability)
-    return _ranking(label, probability, bins)(weights)
-
-
-def auroc(label, probability) -> Statistic:
-    """AUROC alone as a function of film weights, where nothing else of `statistics` is wanted."""
-    return lambda weights: {"auroc": np.asarray(weighted_ranking(label, probability, weights)["auroc"])}
 
 
 def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
@@ -184,7 +168,7 @@ def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
     label, probability = _checked(table.label, table.probability)
     decision = probability >= threshold
     cells = np.stack([(label == y) & (decision == d) for y in (0, 1) for d in (0, 1)], axis=1).astype(np.float64)
-    rank = _ranking(label, probability, BINS)
+    rank = weighted_ranking(label, probability)
     subtype = table.subtype.to_numpy()
 
     def of(weights: np.ndarray) -> dict:
@@ -200,14 +184,16 @@ def statistics(table: pd.DataFrame, threshold: float) -> Statistic:
     return of
 
 
-def _ranking(label: np.ndarray, probability: np.ndarray, bins: int) -> Statistic:
+def weighted_ranking(label, probability) -> Statistic:
+    """`ranking` as a function of film weights."""
+    label, probability = _checked(label, probability)
     order = np.argsort(probability, kind="stable")
     ordered = probability[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # tied films count as one step of the curves
     is_positive = label[order].astype(np.float64)
     squared = (probability - label) ** 2
-    excess = np.zeros((len(label), bins))
-    excess[np.arange(len(label)), _bin(probability, bins)] = probability - label
+    excess = np.zeros((len(label), BINS))
+    excess[np.arange(len(label)), _bin(probability)] = probability - label
 
     def of(weights: np.ndarray) -> dict:
         ordered = weights[:, order]
@@ -239,9 +225,9 @@ def ppv_npv_at(sensitivity, specificity, prevalence: float) -> tuple:
 
 
 def patient_bootstrap(
-    table: pd.DataFrame, statistic: Statistic, resamples: int, seed: int, level: float = LEVEL
+    table: pd.DataFrame, statistic: Statistic, resamples: int, seed: int
 ) -> dict[Any, tuple[float, float]]:
-    """Key -> (lower, upper): percentile intervals of every statistic over resamples of patients (whole clusters).
+    """Key -> (lower, upper): 95 % percentile intervals of every statistic over resamples of patients (whole clusters).
 
     table: a row per film, with a column patient; statistic: see `statistics`, its weights are (resamples, len(table)),
     the number of times that a film's patient was drawn. Resamples where a statistic is undefined (no film of a
@@ -257,14 +243,14 @@ def patient_bootstrap(
         drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
         parts.append(statistic(counts[:, patient]))
-    return {key: _percentiles(np.concatenate([part[key] for part in parts]), level) for key in parts[0]}
+    return {key: _percentiles(np.concatenate([part[key] for part in parts])) for key in parts[0]}
 
 
-def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
     defined = values[np.isfinite(values)]
     if len(defined) < max(1, len(values) / 2):
         return np.nan, np.nan
-    lower, upper = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    lower, upper = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(lower), float(upper)
 
 
@@ -272,67 +258,56 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def paired_bootstrap(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    first_points: Mapping[int, OperatingPoint],
-    second_points: Mapping[int, OperatingPoint],
-    resamples: int,
-    seed: int,
-    level: float = LEVEL,
+    first: pd.DataFrame, second: pd.DataFrame, points: Mapping, resamples: int, seed: int
 ) -> dict[str, dict]:
     """Statistic -> {"difference", "lower", "upper"}: seed-mean of `first` minus that of `second` on the same films.
 
-    first, second: predictions of one network on one split; points: seed -> operating point. Raises ValueError if the
-    two hold different films.
+    first, second: predictions of one network on one split. Raises ValueError if the two hold different films.
     """
-    a, films = _seed_mean(first, first_points)
-    b, others = _seed_mean(second, second_points)
+    (a, films), (b, others) = _seed_mean(first, points), _seed_mean(second, points)
     if films.path.tolist() != others.path.tolist():
         raise ValueError(f"paired_bootstrap: {len(films)} films against {len(others)}; wanted the same films.")
-    statistic = _difference(a, b)
-    point = statistic(np.ones((1, len(films))))
-    interval = patient_bootstrap(films, statistic, resamples, seed, level)
+
+    def difference(weights: np.ndarray) -> dict:
+        of_first, of_second = a(weights), b(weights)
+        return {name: of_first[name] - of_second[name] for name in of_first}
+
+    point = difference(np.ones((1, len(films))))
+    interval = patient_bootstrap(films, difference, resamples, seed)
     return {
         name: {"difference": float(point[name][0]), "lower": interval[name][0], "upper": interval[name][1]}
         for name in point
     }
 
 
-def _seed_mean(table: pd.DataFrame, points: Mapping[int, OperatingPoint]) -> tuple[Statistic, pd.DataFrame]:
+def _seed_mean(table: pd.DataFrame, points: Mapping) -> tuple[Statistic, pd.DataFrame]:
     """The mean over seeds of each seed's statistics, as a function of film weights; and the films, sorted by path."""
-    tables = [part.sort_values("path", ignore_index=True) for _, part in table.groupby("seed", sort=True)]
-    each = [statistics(part, points[int(part.seed.iloc[0])].threshold) for part in tables]
+    groups = table.sort_values("path").groupby(["network", "seed"], sort=True)
+    parts = {key: part.reset_index(drop=True) for key, part in groups}
+    each = [statistics(part, points[key].threshold) for key, part in parts.items()]
 
     def of(weights: np.ndarray) -> dict:
         values = [statistic(weights) for statistic in each]
         return {name: np.mean([value[name] for value in values], axis=0) for name in values[0]}
 
-    return of, tables[0]
-
-
-def _difference(first: Statistic, second: Statistic) -> Statistic:
-    def of(weights: np.ndarray) -> dict:
-        a, b = first(weights), second(weights)
-        return {name: a[name] - b[name] for name in a}
-
-    return of
+    return of, next(iter(parts.values()))
 
 
 # --- calibration and usefulness ---
 
 
-def reliability(label, probability, bins: int = BINS) -> pd.DataFrame:
+def reliability(label, probability) -> pd.DataFrame:
     """One row per equal-width bin (lower, upper] that holds films: lower, upper, n, mean_probability, observed.
 
     observed: share of PNEUMONIA. The expected calibration error is sum(n * |mean_probability - observed|) / sum(n).
     """
     label, probability = _checked(label, probability)
     films = pd.DataFrame({"label": label, "probability": probability})
-    table = films.groupby(_bin(probability, bins)).agg(
+    table = films.groupby(_bin(probability)).agg(
         n=("label", "size"), mean_probability=("probability", "mean"), observed=("label", "mean")
     )
-    table.insert(0, "lower", table.index / bins)
-    table.insert(1, "upper", (table.index + 1) / bins)
+    table.insert(0, "lower", table.index / BINS)
+    table.insert(1, "upper", (table.index + 1) / BINS)
     return table.reset_index(drop=True)
 
 
@@ -344,8 +319,6 @@ def net_benefit(label, probability, thresholds) -> pd.DataFrame:
     """
     label, probability = _checked(label, probability)
     thresholds = np.asarray(thresholds, np.float64)
-    if np.any((thresholds < 0) | (thresholds >= 1)):
-        raise ValueError(f"net_benefit: thresholds {thresholds.min():g} to {thresholds.max():g}; wanted 0 <= t < 1.")
     odds = thresholds / (1 - thresholds)
     decision = probability >= thresholds[:, None]
     prevalence = label.mean()
@@ -376,30 +349,39 @@ def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.
 
 
 def _thresholds(network: str, points: Mapping) -> pd.DataFrame:
-    own = of_network(points, network)
-    name = OWN if network == ENSEMBLE else network
+    own = {seed: point.threshold for (name, seed), point in points.items() if name == network}
     seeds = ["ensemble" if seed == NO_SEED else str(seed) for seed in own]
-    values = [point.threshold for point in own.values()]
-    return pd.DataFrame(dict(zip(TIDY, [name, "tune", seeds, "threshold", values], strict=False))).reindex(columns=TIDY)
+    name = OWN if network == ENSEMBLE else network
+    return (
+        pd.DataFrame({"seed": seeds, "value": own.values()})
+        .assign(network=name, split="tune", statistic="threshold")
+        .reindex(columns=TIDY)
+    )
 
 
 def summarise_split(table: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
     """Rows of metrics.csv for one network on one split; table: its predictions there, all seeds."""
     network, split = table.network.iloc[0], table.split.iloc[0]
-    own = of_network(points, network)
-    statistic, films = _seed_mean(table, own)
+    statistic, films = _seed_mean(table, points)
     interval = patient_bootstrap(films, statistic, config.bootstrap_resamples, config.split_seed)
-    one = np.ones((1, len(films)))
-    values = {str(seed): statistics(part, own[seed].threshold)(one) for seed, part in table.groupby("seed")}
-    each = pd.DataFrame({seed: {name: v[0] for name, v in of_seed.items()} for seed, of_seed in values.items()})
+    each = pd.DataFrame(
+        {
+            str(seed): pd.DataFrame(statistics(part, points[network, seed].threshold)(np.ones((1, len(part))))).loc[0]
+            for seed, part in table.groupby("seed")
+        }
+    )
     mean = pd.DataFrame(interval, index=["lower", "upper"]).T.reindex(each.index)
     mean = mean.assign(value=each.mean(axis=1, skipna=False), sd=each.std(axis=1, skipna=False))
-    rows = [each[seed].rename("value").to_frame().assign(seed=seed) for seed in each]
-    ensembled = network == ENSEMBLE
-    rows = [mean.assign(seed="ensemble")] if ensembled else [*rows, mean.assign(seed="mean")]
+    if network == ENSEMBLE:
+        rows = [mean.assign(seed="ensemble")]
+    else:
+        rows = [
+            *(each[[seed]].set_axis(["value"], axis=1).assign(seed=seed) for seed in each),
+            mean.assign(seed="mean"),
+        ]
     n = {"n_films": len(films), "n_children": films.patient.nunique()}
     found = pd.concat(rows).rename_axis("statistic").reset_index()
-    return found.assign(network=OWN if ensembled else network, split=split, **n).reindex(columns=TIDY)
+    return found.assign(network=OWN if network == ENSEMBLE else network, split=split, **n).reindex(columns=TIDY)
 
 
 def _checked(label, probability) -> tuple[np.ndarray, np.ndarray]:
@@ -413,8 +395,8 @@ def _checked(label, probability) -> tuple[np.ndarray, np.ndarray]:
     return label.astype(np.int64), probability
 
 
-def _bin(probability: np.ndarray, bins: int) -> np.ndarray:
-    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probability)
+def _bin(probability: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probability)
 
 
 def _ratio(numerator, denominator):

@@ -153,7 +153,7 @@ def pointing(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return hit, (flat * inside).sum(axis=1) / np.where(total > 0, total, 1)
 
 
-def pointing_game(maps: Mapping[str, Sequence[np.ndarray]], masks: np.ndarray, patient, seed: int = 0) -> pd.DataFrame:
+def pointing_game(maps: Mapping[str, Sequence[np.ndarray]], masks: np.ndarray, patient) -> pd.DataFrame:
     """Hit rate of each method on films whose lesions are known.
 
     maps: method -> float (n, size, size), one array per seed; masks: bool (n, size, size); patient: (n,). Columns:
@@ -164,27 +164,27 @@ def pointing_game(maps: Mapping[str, Sequence[np.ndarray]], masks: np.ndarray, p
     for method, of_seeds in maps.items():
         hit, inside = (np.array(part, float) for part in zip(*(pointing(one, masks) for one in of_seeds), strict=True))
         sd = hit.mean(axis=1).std(ddof=1) if len(hit) > 1 else np.nan
-        bounds = _intervals({"hits": hit.mean(axis=0), "inside": inside.mean(axis=0)}, patient, seed)
+        bounds = _intervals({"hits": hit.mean(axis=0), "inside": inside.mean(axis=0)}, patient)
         row = {"method": method, "n_films": len(masks), "seeds": len(hit), "hits": hit.mean(), "sd": sd}
         row |= _bounds(bounds["hits"]) | {"inside": inside.mean()} | _bounds(bounds["inside"], "inside_")
         rows.append(row | {"lesion": masks.mean()})
     return pd.DataFrame(rows)
 
 
-def _intervals(values: Mapping, patient, seed: int = 0) -> dict:
+def _bootstrap(statistic: metrics.Statistic, patient) -> dict:
+    return metrics.patient_bootstrap(pd.DataFrame({"patient": np.asarray(patient)}), statistic, RESAMPLES, 0)
+
+
+def _intervals(values: Mapping, patient) -> dict:
     """Key -> 95 % interval over patients of the mean of values[key], float (n,)."""
-
-    def means(weights: np.ndarray) -> dict:
-        return {key: weights @ value / weights.sum(axis=1) for key, value in values.items()}
-
-    return metrics.patient_bootstrap(pd.DataFrame({"patient": np.asarray(patient)}), means, RESAMPLES, seed)
+    return _bootstrap(lambda w: {key: w @ value / w.sum(axis=1) for key, value in values.items()}, patient)
 
 
 def _bounds(interval: tuple[float, float], prefix: str = "") -> dict:
     return {f"{prefix}lower": interval[0], f"{prefix}upper": interval[1]}
 
 
-def sanity_check(network: keras.Model, images: np.ndarray, method=gradcam, seed: int = 0) -> pd.DataFrame:
+def sanity_check(network: keras.Model, images: np.ndarray, method=gradcam) -> pd.DataFrame:
     """Randomised weights (Adebayo 2018): layer by layer from the top, weights are permuted and the map drawn again.
 
     Columns: layers (permuted so far), name (of the last one), correlation (mean Spearman correlation with the map of
@@ -192,7 +192,7 @@ def sanity_check(network: keras.Model, images: np.ndarray, method=gradcam, seed:
     """
     copy = keras.Sequential.from_config(network.get_config())
     copy.set_weights(network.get_weights())
-    trained, rng = method(copy, images, fade=False), np.random.default_rng(seed)
+    trained, rng = method(copy, images, fade=False), np.random.default_rng(0)
     rows = [{"layers": 0, "name": "trained", "correlation": 1.0}]
     for count, layer in enumerate(reversed([layer for layer in copy.layers if layer.weights]), 1):
         layer.set_weights([rng.permutation(w.ravel()).reshape(w.shape) for w in layer.get_weights()])
@@ -260,10 +260,7 @@ def lung_share(maps: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame, nam
 
 
 def _ratio(share: np.ndarray, area: np.ndarray, patient: pd.Series) -> dict:
-    def ratio(weights: np.ndarray) -> dict:
-        return {"ratio": (weights @ share) / (weights @ area)}
-
-    bounds = metrics.patient_bootstrap(pd.DataFrame({"patient": patient.to_numpy()}), ratio, RESAMPLES, 0)["ratio"]
+    bounds = _bootstrap(lambda w: {"ratio": (w @ share) / (w @ area)}, patient)["ratio"]
     row = {"n_films": len(share), "n_children": patient.nunique(), "share": share.mean(), "area": area.mean()}
     return row | {"ratio": share.mean() / area.mean()} | _bounds(bounds)
 
@@ -286,14 +283,13 @@ def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarr
     patients), change (mean absolute change of the probability).
     """
     masks = {"nothing": np.zeros_like(lung_masks), "lungs": lung_masks, "all but the lungs": ~lung_masks}
-    films, label = {name: hide(images, mask) for name, mask in masks.items()}, rows.label.to_numpy()
-    patients, table = pd.DataFrame({"patient": rows.patient.to_numpy()}), []
+    films, table = {name: hide(images, mask) for name, mask in masks.items()}, []
+    n = {"n_films": len(rows), "n_children": rows.patient.nunique()}
     for network, predict in predictors.items():
         probability = {name: expit(predict(film)) for name, film in films.items()}
         for name, mask in masks.items():
-            auroc = metrics.auroc(label, probability[name])
-            row = {"network": network, "hidden": name, "area": mask.mean(), "n_films": len(label)}
-            row |= {"n_children": rows.patient.nunique(), "auroc": float(auroc(np.ones((1, len(label))))["auroc"][0])}
-            row |= _bounds(metrics.patient_bootstrap(patients, auroc, RESAMPLES, 0)["auroc"])
+            auroc = metrics.ranking(rows.label, probability[name])["auroc"]
+            bounds = _bootstrap(metrics.weighted_ranking(rows.label, probability[name]), rows.patient)["auroc"]
+            row = {"network": network, "hidden": name, "area": mask.mean()} | n | {"auroc": auroc} | _bounds(bounds)
             table.append(row | {"change": np.abs(probability[name] - probability["nothing"]).mean()})
     return pd.DataFrame(table)

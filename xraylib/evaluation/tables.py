@@ -74,20 +74,9 @@ def load_parts(config: Config) -> pd.Series:
 
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The published figures beside the replayed ones: quantity, published, replayed (mean over seeds), sd, seeds."""
-    replayed = [_replayed(predictions, history, seed) for seed in _seeds(predictions)]
-    rows = []
-    for quantity, published in PUBLISHED.items():
-        values = [figures[quantity] for figures in replayed]
-        rows.append(
-            {
-                "quantity": quantity,
-                "published": published,
-                "replayed": float(np.mean(values)),
-                "sd": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
-                "seeds": len(values),
-            }
-        )
-    return pd.DataFrame(rows)
+    replayed = pd.DataFrame([_replayed(predictions, history, seed) for seed in _seeds(predictions)])
+    table = pd.DataFrame({"published": PUBLISHED, "replayed": replayed.mean(), "sd": replayed.std()})
+    return table.rename_axis("quantity").reset_index().assign(seeds=len(replayed))
 
 
 def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -115,11 +104,9 @@ def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
-    rows = [{"quantity": name, "source": "published", "value": value} for name, value in PUBLISHED.items()]
-    for seed in _seeds(predictions):
-        figures = _replayed(predictions, history, seed)
-        rows += [{"quantity": name, "source": "replayed", "value": figures[name]} for name in PUBLISHED]
-    return pd.DataFrame(rows)
+    each = {"published": [PUBLISHED], "replayed": [_replayed(predictions, history, s) for s in _seeds(predictions)]}
+    rows = [pd.DataFrame(figures).assign(source=source) for source, figures in each.items()]
+    return pd.concat(rows).melt("source", var_name="quantity")[["quantity", "source", "value"]]
 
 
 def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> pd.DataFrame:
@@ -131,17 +118,16 @@ def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> 
     rows = []
     for seed, paths in seen.items():
         own = predictions[(predictions.network == metrics.PUBLISHED) & (predictions.seed == seed)]
-        right = (own.logit > 0) == (own.label == 1)
         learned = own.path.isin(set(paths))
         parts = {
-            "seen in training": learned,
-            "train folder, not seen": (own.folder == "train") & ~learned,
-            "test folder": own.folder == "test",
+            "seen in training": own[learned],
+            "train folder, not seen": own[(own.folder == "train") & ~learned],
+            "test folder": own[own.folder == "test"],
         }
-        for name, mask in parts.items():
-            classes = right[mask].groupby(own.label[mask]).mean()
-            row = {"films": name, "n_films": mask.sum(), "accuracy": right[mask].mean()}
-            rows.append(row | {"sensitivity": classes.get(1), "specificity": classes.get(0)})
+        for name, part in parts.items():
+            found = metrics.at_threshold(part.label, part.probability, 0.5)
+            row = {key: found[key] for key in ("accuracy", "sensitivity", "specificity")}
+            rows.append({"films": name, "n_films": len(part)} | row)
     table = pd.DataFrame(rows).groupby("films", sort=False)
     return table.mean().assign(sd=table.accuracy.std()).reset_index()
 
@@ -213,16 +199,11 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
 
 
 def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> list[dict]:
-    lines = replay.set_index("quantity")
-    rows = []
+    lines, rows = replay.set_index("quantity"), []
     for source, name, n in (("published", "as published", PUBLISHED_IMAGES), ("replayed", "replayed", n_films)):
+        row = {"group": "published experiment", "row": f"published experiment, {name}", "measured_on": "train folder"}
         for statistic in ("accuracy", "sensitivity", "specificity"):
             line = lines.loc[f"{statistic}, train folder"]
-            row = {
-                "group": "published experiment",
-                "row": f"published experiment, {name}",
-                "measured_on": "train folder",
-            }
             sd = line.sd if source == "replayed" else np.nan
             rows.append(row | {"n_films": n, "statistic": statistic, "value": line[source], "sd": sd})
     return rows
@@ -257,8 +238,7 @@ def _against(test: pd.DataFrame, network: str, points: Mapping, config: Config) 
     return metrics.paired_bootstrap(
         test[test.network == metrics.OWN],
         test[test.network == network],
-        metrics.of_network(points, metrics.OWN),
-        metrics.of_network(points, network),
+        points,
         config.bootstrap_resamples,
         config.split_seed,
     )
@@ -272,17 +252,16 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     """
     points = metrics.operating_points(predictions)
     test = predictions[predictions.split == "test"]
-    rows = []
+    parts = []
     for network in dict.fromkeys(test.network):
         found = metrics.summarise_split(test[test.network == network], points, config)
-        means = found[found.seed == "mean"].set_index("statistic")[FIGURES]
+        part = found[found.seed == "mean"].set_index("statistic")[["network", *FIGURES]]
         more = {} if network == metrics.OWN else _against(test, network, points, config)
-        for statistic in metrics.HEADLINE:
-            row = {"network": network, "statistic": statistic} | means.loc[statistic].to_dict()
-            given = more.get(statistic, {})
-            row |= {"difference": given.get("difference", np.nan)}
-            rows.append(row | {f"difference_{side}": given.get(side, np.nan) for side in ("lower", "upper")})
-    return pd.DataFrame(rows)
+        against = pd.DataFrame(more, index=["difference", "lower", "upper"]).T.reindex(part.index)
+        against = against.rename(columns={side: f"difference_{side}" for side in ("lower", "upper")})
+        parts.append(part.join(against).loc[list(metrics.HEADLINE)].reset_index())
+    table = pd.concat(parts, ignore_index=True)
+    return table[["network", "statistic", *table.columns[2:]]]
 
 
 def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -330,11 +309,10 @@ def in_parts(table: pd.DataFrame, parts: Mapping[str, tuple], points: Mapping, c
     """
     rows = []
     for name, (mask, statistics) in parts.items():
-        if not mask.any():
-            continue
-        found = metrics.summarise_split(table[mask], points, config)
-        found = found[found.seed.isin(("mean", "ensemble"))].set_index("statistic").loc[list(statistics)]
-        rows.append(found.reset_index().assign(part=name))
+        if mask.any():
+            found = metrics.summarise_split(table[mask], points, config)
+            found = found[found.seed.isin(("mean", "ensemble"))].set_index("statistic").loc[list(statistics)]
+            rows.append(found.reset_index().assign(part=name))
     return pd.concat(rows, ignore_index=True)[["part", "n_films", "n_children", "statistic", *FIGURES]]
 
 
@@ -344,15 +322,13 @@ def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, co
     predictions: all splits, the ensemble included; parts: load_parts. Per child: the mean logit over the child's films.
     Columns: network, unit ("film", "child"), then those of `in_parts`.
     """
-    test = predictions[predictions.split == "test"]
-    rows = []
+    test, rows = predictions[predictions.split == "test"], []
     for network in (metrics.PUBLISHED, metrics.OWN, metrics.ENSEMBLE):
         films = test[test.network == network]
-        of = films.path.map(parts) if len(parts) else pd.Series("all", index=films.index)
-        wanted = {"all": films, "earlier": films[of == "earlier"], "unseen": films[of == "unseen"]}
-        for name, part in wanted.items():
-            for unit, some in (("film", part), ("child", metrics.per_child(part))) if len(part) else ():
-                found = in_parts(some, {name: (np.ones(len(some), bool), HEADLINE)}, points, config)
+        for name in ("all", *sorted(set(parts))):
+            part = films if name == "all" else films[films.path.map(parts) == name]
+            for unit, some in {"film": part, "child": metrics.per_child(part)}.items():
+                found = in_parts(some, {name: (some.logit.notna(), HEADLINE)}, points, config)
                 rows.append(found.assign(network=network, unit=unit, n_films=part.path.nunique()))
     table = pd.concat(rows, ignore_index=True)
     return table[["network", "unit", *table.columns[:-2]]]
@@ -365,18 +341,14 @@ def subgroups(table: pd.DataFrame, points: Mapping, config: Config, runs: int = 
     would want here, are not published. See `in_parts` for the columns.
     """
     series = np.where(table.path.str.contains("NORMAL2-"), "NORMAL2-IM-", "IM-")
-    normal = (table.label == 0).to_numpy()
-    parts = {
-        "bacteria": ((table.subtype == "bacteria").to_numpy(), ["sensitivity"]),
-        "virus": ((table.subtype == "virus").to_numpy(), ["sensitivity"]),
-    }
+    parts = {name: (table.subtype == name, ["sensitivity"]) for name in ("bacteria", "virus")}
     number = pd.to_numeric(table.path.str.extract(r"IM-(\d+)", expand=False), errors="coerce")
     for name in ("IM-", "NORMAL2-IM-"):
-        of_series = normal & (series == name)
+        of_series = (table.label == 0) & (series == name)
         parts[f"series {name}"] = (of_series, ["specificity"])
         found = np.sort(number[of_series].dropna().unique())
         for some in np.array_split(found, runs) if len(found) >= 10 * runs else []:
-            inside = of_series & number.between(some[0], some[-1]).to_numpy()
+            inside = of_series & number.between(some[0], some[-1])
             parts[f"{name}{int(some[0]):04d} to {int(some[-1]):04d}"] = (inside, ["specificity"])
     return in_parts(table, parts, points, config)
 
@@ -386,36 +358,31 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
 
     Distinct films; one film a patient; without patients whose bare number is also in train; threshold 0.5; per child.
     """
-    rows = index.set_index("path").loc[table.path]
-    known = set(index.patient_number[index.split.isin(("train", "tune"))])
-    first_of_bytes = index[index.split == "test"].drop_duplicates("sha256").path
-    first_of_patient = index[index.split == "test"].drop_duplicates("patient").path
-    parts = {
-        "as reported": (np.ones(len(table), bool), metrics.HEADLINE),
-        "distinct films": (table.path.isin(first_of_bytes).to_numpy(), metrics.HEADLINE),
-        "one film a patient": (table.path.isin(first_of_patient).to_numpy(), metrics.HEADLINE),
-        "bare numbers not in train": (~rows.patient_number.isin(known).to_numpy(), metrics.HEADLINE),
+    number = table.path.map(index.set_index("path").patient_number)
+    known = index.patient_number[index.split.isin(("train", "tune"))]
+    test, children = index[index.split == "test"], metrics.per_child(table)
+    every = table.path.notna()
+    masks = {
+        "as reported": every,
+        "distinct films": table.path.isin(test.drop_duplicates("sha256").path),
+        "one film a patient": table.path.isin(test.drop_duplicates("patient").path),
+        "bare numbers not in train": ~number.isin(known),
     }
-    fixed = dict.fromkeys(points, metrics.FIXED)
-    children = metrics.per_child(table)
-    more = [
-        in_parts(table, {"threshold 0.5": (np.ones(len(table), bool), metrics.HEADLINE)}, fixed, config),
-        in_parts(children, {"per child": (np.ones(len(children), bool), metrics.HEADLINE)}, points, config),
+    tables = [
+        in_parts(table, {name: (mask, metrics.HEADLINE) for name, mask in masks.items()}, points, config),
+        in_parts(table, {"threshold 0.5": (every, metrics.HEADLINE)}, dict.fromkeys(points, metrics.FIXED), config),
+        in_parts(children, {"per child": (children.path.notna(), metrics.HEADLINE)}, points, config),
     ]
-    return pd.concat([in_parts(table, parts, points, config), *more], ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
 
 
 # --- calibration, abstention and errors ---
 
 
-def calibration(test: pd.DataFrame, bins: int = metrics.BINS) -> pd.DataFrame:
+def calibration(test: pd.DataFrame) -> pd.DataFrame:
     """metrics.reliability of each network's test predictions, all seeds together: network, then its columns."""
-    tables = [
-        metrics.reliability(part.label, part.probability, bins).assign(network=network)
-        for network, part in test.groupby("network", sort=False)
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    return table[["network", *table.columns[:-1]]]
+    parts = {name: metrics.reliability(part.label, part.probability) for name, part in test.groupby("network")}
+    return pd.concat(parts, names=["network", None]).reset_index("network").reset_index(drop=True)
 
 
 def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
@@ -424,18 +391,15 @@ def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     Columns: coverage (share of films decided), network, accuracy, sd over seeds. Distance is in logits.
     """
     rows = []
-    for network, of_network in table.groupby("network", sort=False):
-        curves = []
-        for seed, part in of_network.groupby("seed"):
-            threshold = points[network, seed].threshold
-            distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
-            right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
-            surest = right[np.argsort(-distance, kind="stable")]
-            curves.append([surest[: max(1, round(c * len(surest)))].mean() for c in COVERAGES])
-        for coverage, values in zip(COVERAGES, np.transpose(curves), strict=True):
-            sd = values.std(ddof=1) if len(values) > 1 else np.nan
-            rows.append({"coverage": coverage, "network": network, "accuracy": values.mean(), "sd": sd})
-    return pd.DataFrame(rows)
+    for (network, seed), part in table.groupby(["network", "seed"], sort=False):
+        threshold = points[network, seed].threshold
+        distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
+        right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
+        surest = right[np.argsort(-distance, kind="stable")]
+        rows += [(c, network, surest[: max(1, round(c * len(surest)))].mean()) for c in COVERAGES]
+    groups = pd.DataFrame(rows, columns=["coverage", "network", "right"]).groupby(["network", "coverage"], sort=False)
+    found = groups.right.agg(accuracy="mean", sd="std").reset_index()
+    return found[["coverage", "network", "accuracy", "sd"]]
 
 
 def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFrame:
@@ -444,11 +408,8 @@ def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFra
     table: predictions of one network, all seeds. At most n false negatives (lowest probability first) and n false
     positives (highest first).
     """
-    films = (
-        wrong_decisions(table, points)
-        .groupby(["path", "subtype", "label"], sort=True)
-        .agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
-    )
+    films = wrong_decisions(table, points).groupby(["path", "subtype", "label"])
+    films = films.agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
     films = films[films.seeds_wrong > 0].reset_index()
     missed = films[films.label == 1].sort_values(["seeds_wrong", "probability"], ascending=[False, True]).head(n)
     alarms = films[films.label == 0].sort_values(["seeds_wrong", "probability"], ascending=[False, False]).head(n)
@@ -509,9 +470,9 @@ def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataF
     return rows.sort_values(["label", "path"], ignore_index=True)
 
 
-def sixteen(n: int = 16, level: float = metrics.LEVEL) -> pd.DataFrame:
+def sixteen(n: int = 16) -> pd.DataFrame:
     """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 correct answers of n."""
     counts = [16, 15, 14, 12, 8]
-    ends = [binomtest(right, n).proportion_ci(level, method="exact") for right in counts]
+    ends = [binomtest(right, n).proportion_ci(metrics.LEVEL, method="exact") for right in counts]
     rows = [(right, n, round(end.low, 3), round(end.high, 3)) for right, end in zip(counts, ends, strict=True)]
     return pd.DataFrame(rows, columns=["right", "of", "lower", "upper"])
