@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from xraylib.data import audit, phantom
-from xraylib.data.images import decode
+from xraylib.data.decode import area_means, decode
 from xraylib.data.index import build_index, jpeg_quality
 from xraylib.evaluation import metrics
 
@@ -107,9 +107,9 @@ def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(films)
 
 def test_cells_are_means_of_their_pixels():
     pixels = np.arange(12.0)
-    assert audit._area_means(12, 4) @ pixels == pytest.approx([1, 4, 7, 10])
-    assert audit._area_means(12, 5).sum(axis=1) == pytest.approx(np.ones(5))
-    assert (audit._area_means(12, 5) @ pixels)[0] == pytest.approx((0 + 1 + 2 * 0.4) / 2.4)
+    assert area_means(12, 4) @ pixels == pytest.approx([1, 4, 7, 10])
+    assert area_means(12, 5).sum(axis=1) == pytest.approx(np.ones(5))
+    assert (area_means(12, 5) @ pixels)[0] == pytest.approx((0 + 1 + 2 * 0.4) / 2.4)
 
 
 @pytest.mark.parametrize("quality", [20, 50, 60, 75, 80, 90, 95])
