@@ -26,21 +26,6 @@ def picture(size=(300, 200)):
     return Image.fromarray((x + y).astype(np.uint8))
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "CMYK"])
-def test_every_mode_gives_the_same_grey(tmp_path, mode):
-    path = tmp_path / ("a.jpeg" if mode == "CMYK" else "a.png")
-    picture().convert(mode).save(path, **({"quality": 98} if mode == "CMYK" else {}))
-    picture().save(tmp_path / "grey.png")
-    difference = decode(path, 64).astype(int) - decode(tmp_path / "grey.png", 64)
-    assert np.abs(difference).max() <= (8 if mode == "P" else 3)
-
-
-def test_sixteen_bits_are_scaled_to_eight(tmp_path):
-    Image.fromarray(np.asarray(picture()).astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    picture().save(tmp_path / "grey.png")
-    np.testing.assert_allclose(decode(tmp_path / "deep.png", 64), decode(tmp_path / "grey.png", 64), atol=1)
-
-
 def test_a_film_that_was_turned_in_the_camera_is_turned_back(tmp_path):
     turned = picture().transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
@@ -96,12 +81,6 @@ def test_another_order_or_a_sample_reuses_what_is_decoded(indexed, capsys):
     fewer = index[::-2].reset_index(drop=True)
     np.testing.assert_array_equal(load_images(config, fewer), before[::-2])
     assert "decoded 0 images" in capsys.readouterr().out
-
-
-def test_another_size_is_decoded_anew(indexed):
-    _, config, index = indexed
-    load_images(config, index)
-    assert load_images(dataclasses.replace(config, film_size=16), index).shape == (len(index), 16, 16)
 
 
 def test_a_failure_while_decoding_leaves_no_array_that_is_believed(indexed):

@@ -10,7 +10,7 @@ from scipy.ndimage import label
 from sklearn.metrics import roc_auc_score
 
 from xraylib.data import phantom
-from xraylib.data.index import build_index, parse_name
+from xraylib.data.index import parse_name
 
 
 @pytest.fixture(scope="module")
@@ -180,11 +180,3 @@ def test_an_interrupted_drawing_leaves_the_earlier_folder(tmp_path, monkeypatch)
         phantom.draw(root, images=40)
     assert [p.name for p in tmp_path.iterdir()] == ["chest_xray"]
     assert (root / "earlier").exists()
-
-
-def test_the_index_takes_phantoms_for_a_chest_xray_folder(drawn, config):
-    root, files = drawn
-    index, skipped = build_index(dataclasses.replace(config, data=root, tune_folds=4))
-    assert skipped.empty
-    assert len(index) == len(files) == 160
-    assert set(index.subtype) == {"normal", "bacteria", "virus"}

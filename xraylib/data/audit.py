@@ -6,7 +6,7 @@ learns it from the train split, and is scored on patients that it has not met.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from xraylib.data.decode import area_means
 from xraylib.data.frames import Box
 from xraylib.data.index import CLASSES, SPLITS
 
@@ -102,18 +103,14 @@ def difference_hash(images: np.ndarray) -> np.ndarray:
 
     It sees where things are and not how bright, sharp or large the file is (Krawetz 2013, "Kind of like that").
     """
-    size = images.shape[1]
-    rows, columns = _area_means(size, HASH_SIDE), _area_means(size, HASH_SIDE + 1)
-    cells = np.concatenate([rows @ part.astype(np.float32) @ columns.T for part in _parts(images)])
+    cells = _cells(images, HASH_SIDE, HASH_SIDE + 1)
     return np.packbits((cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(images), -1), axis=1)
 
 
-def _area_means(size: int, cells: int) -> np.ndarray:
-    """float32 (cells, size): row k averages the pixels of cell k, shared pixels in proportion."""
-    edges = np.linspace(0, size, cells + 1)
-    pixels = np.arange(size)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.clip(overlap, 0, 1) * cells / size).astype(np.float32)
+def _cells(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Mean grey of rows x columns equal cells of each image: float32 (n, rows, columns)."""
+    down, across = (area_means(images.shape[1], cells).astype(np.float32) for cells in (rows, columns))
+    return np.concatenate([down @ part @ across.T for part in _parts(images)])
 
 
 def _near_pairs(hashes: np.ndarray, near: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,18 +135,23 @@ def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     says so.
     """
     train, test = (np.flatnonzero(index.split == split) for split in ("train", "test"))
-    label, patient = index.label.to_numpy(), index.patient.to_numpy()
     rows = []
     for name, (values, learner, said) in _properties(index, images).items():
+        row = {"property": name, "train": np.nan, "test": np.nan, "note": ""}
         if (values[train] == values[train[0]]).all():
-            alike = f"all {len(train):,} train images alike: {said[train[0]]}"
-            rows.append({"property": name, "train": np.nan, "test": np.nan, "note": alike})
-            continue
-        held_out = _out_of_fold(learner(), values[train], label[train], patient[train])
-        on_test = learner().fit(values[train], label[train]).predict_proba(values[test])[:, 1]
-        aurocs = (roc_auc_score(label[train], held_out), roc_auc_score(label[test], on_test))
-        rows.append({"property": name, "train": aurocs[0], "test": aurocs[1], "note": ""})
+            row["note"] = f"all {len(train):,} train images alike: {said[train[0]]}"
+        else:
+            row |= _aurocs(learner(), index, values, train, test)
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _aurocs(learner, index: pd.DataFrame, values: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """AUROC on the rows `train`, their patients held out in turn, and on the rows `test`, learned from `train`."""
+    label, patient = index.label.to_numpy(), index.patient.to_numpy()
+    held_out = _out_of_fold(learner, values[train], label[train], patient[train])
+    on_test = learner.fit(values[train], label[train]).predict_proba(values[test])[:, 1]
+    return {"train": roc_auc_score(label[train], held_out), "test": roc_auc_score(label[test], on_test)}
 
 
 def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
@@ -176,7 +178,7 @@ def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
 def _properties(index: pd.DataFrame, images: np.ndarray) -> dict[str, tuple[np.ndarray, Callable, Sequence]]:
     """Name -> (values (n, features), what learns from them, how a value is said)."""
     columns = _file_properties(index)
-    grey = np.concatenate([part.mean(axis=(1, 2)) for part in _parts(images)])
+    grey = np.concatenate([part.mean(axis=(1, 2), dtype=np.float64) for part in _parts(images)])
     modes, _ = pd.factorize(index["mode"])
     border, thumbnails = _border(images), _thumbnails(images)
     return {
@@ -214,25 +216,23 @@ def _out_of_fold(learner, values: np.ndarray, label: np.ndarray, patient: np.nda
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-    cells = _area_means(images.shape[1], THUMBNAIL)
-    means = np.concatenate([cells @ part.astype(np.float32) @ cells.T for part in _parts(images)])
-    return means.reshape(len(images), -1)
+    return _cells(images, THUMBNAIL, THUMBNAIL).reshape(len(images), -1)
 
 
 def _border(images: np.ndarray) -> np.ndarray:
     """Means of eight pieces of each of the four margins: float32 (n, 32)."""
     wide = max(1, round(images.shape[1] * BORDER))
-    pieces = _area_means(images.shape[1], 8)
+    pieces = area_means(images.shape[1], 8).astype(np.float32)
     margins = []
     for part in _parts(images):
-        part = part.astype(np.float32)
         sides = (part[:, :wide].mean(1), part[:, -wide:].mean(1), part[:, :, :wide].mean(2), part[:, :, -wide:].mean(2))
         margins.append(np.concatenate([side @ pieces.T for side in sides], axis=1))
     return np.concatenate(margins)
 
 
-def _parts(images: np.ndarray, at_once: int = 2048):
-    return (images[i : i + at_once] for i in range(0, len(images), at_once))
+def _parts(images: np.ndarray, at_once: int = 2048) -> Iterator[np.ndarray]:
+    """Some images at a time, as float32."""
+    return (images[i : i + at_once].astype(np.float32) for i in range(0, len(images), at_once))
 
 
 def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -256,16 +256,13 @@ def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFr
     properties: name -> float (len(index),) or (len(index), k); films where it is NaN are left out. train: gradient
     boosting on patients held out in turn from the train split; test: learned from all of train.
     """
-    label, patient = index.label.to_numpy(), index.patient.to_numpy()
     rows = []
     for name, values in properties.items():
         values = values.reshape(len(index), -1)
         known = np.isfinite(values).all(axis=1)
         train, test = (np.flatnonzero(known & (index.split == split)) for split in ("train", "test"))
         learner = HistGradientBoostingClassifier(max_iter=100, random_state=0)
-        held_out = _out_of_fold(learner, values[train], label[train], patient[train])
-        on_test = learner.fit(values[train], label[train]).predict_proba(values[test])[:, 1]
-        aurocs = {"train": roc_auc_score(label[train], held_out), "test": roc_auc_score(label[test], on_test)}
+        aurocs = _aurocs(learner, index, values, train, test)
         rows.append({"property": name, "films": len(train) + len(test)} | aurocs)
     return pd.DataFrame(rows)
 
@@ -299,14 +296,8 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
 
 def grey_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """Per image, in grey levels (0 to 255): mean, contrast (SD) and sharpness (mean step between neighbours)."""
-    means, contrasts, steps = [], [], []
-    for part in _parts(images):
-        part = part.astype(np.float32)
-        means.append(part.mean(axis=(1, 2)))
-        contrasts.append(part.std(axis=(1, 2)))
-        steps.append(np.abs(np.diff(part, axis=2)).mean(axis=(1, 2)))
-    return {
-        "mean grey": np.concatenate(means),
-        "contrast": np.concatenate(contrasts),
-        "sharpness": np.concatenate(steps),
-    }
+    values = [
+        [part.mean(axis=(1, 2)), part.std(axis=(1, 2)), np.abs(np.diff(part, axis=2)).mean(axis=(1, 2))]
+        for part in _parts(images)
+    ]
+    return dict(zip(("mean grey", "contrast", "sharpness"), np.concatenate(values, axis=1), strict=True))

@@ -6,6 +6,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,13 @@ def decode(path: Path, size: int) -> np.ndarray:
 def shrink(grey: Image.Image, size: int) -> np.ndarray:
     """A grey image resized: uint8 (size, size)."""
     return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
+
+
+@lru_cache
+def area_means(size: int, cells: int) -> np.ndarray:
+    """float64 (cells, size): row k averages the pixels of the k-th of equal cells, shared pixels in proportion."""
+    edges, pixel = np.arange(cells + 1)[:, None] * size / cells, np.arange(size)
+    return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * cells / size
 
 
 def colour(path: Path) -> float:

@@ -193,7 +193,7 @@ def _row(path: Path, root: Path) -> dict:
         "quality": 0,
         "bytes": 0,
         "sha256": "",
-        "reason": "" if _is_text(relative) else "the file's name is not UTF-8; rename it",
+        "reason": "" if _printable(relative) == relative.as_posix() else "the file's name is not UTF-8; rename it",
     }
     if row["reason"]:
         return row
@@ -208,14 +208,6 @@ def _row(path: Path, root: Path) -> dict:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # in pieces: a file may be larger than the memory
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _look(path: Path) -> dict:

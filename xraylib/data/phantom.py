@@ -68,17 +68,13 @@ def plan(images: int, seed: int = 0) -> list[Item]:
         wanted |= {(folder, subtype): count for subtype, count in counts.items()}
     items: list[Item] = []
     patient = 0
-    for (folder, subtype), n in wanted.items():
-        left = n
+    for (folder, subtype), left in wanted.items():
         while left > 0:
             patient += 1
             films = min(left, int(rng.choice([1, 2, 3], p=[0.75, 0.2, 0.05])))
-            items += [
-                Item(
-                    f"{folder}/{_name(subtype, patient, film, len(items) + film)}", subtype, patient, len(items) + film
-                )
-                for film in range(films)
-            ]
+            for film in range(films):
+                image = len(items)
+                items.append(Item(f"{folder}/{_name(subtype, patient, film, image)}", subtype, patient, image))
             left -= films
     return items
 
@@ -237,10 +233,8 @@ def _bacterial(x, y, lungs, rng: np.random.Generator) -> np.ndarray:
     share = share * _soft_step((fissure - y) if top else (y - fissure), 0.6)  # a lobe ends at its fissure
     share = share * np.clip(0.9 + 0.12 * _clouds(rng, 40), 0.5, 1.2)
     for angle in rng.uniform(-1.2, 1.2, 3):
-        start, end = (
-            (centre[0] - sign, centre[1]),
-            (centre[0] + sign * 2 * np.cos(angle), centre[1] + 2 * np.sin(angle)),
-        )
+        start = (centre[0] - sign, centre[1])
+        end = (centre[0] + sign * 2 * np.cos(angle), centre[1] + 2 * np.sin(angle))
         share = share * (1 - 0.3 * np.exp(-((_segment(x, y, start, end) / 0.13) ** 2)))
     return share * (lungs[side] > 0)
 
@@ -301,34 +295,6 @@ def shadow(item: Item, seed: int = 0, lesion: bool = True) -> tuple[np.ndarray, 
     ), mask
 
 
-def side_shadow(item: Item, seed: int = 0) -> np.ndarray:
-    """Attenuation along each ray from the child's side, float (GRID, GRID): a lateral film, as the study has none.
-
-    Both lungs lie behind each other, the heart before and the spine behind them.
-    """
-    child = _child(seed, item.patient)
-    x, y = _rays(np.random.default_rng([seed, item.image, 6]))
-    body = _ellipsoid(x, y, (0, 3.0), (6.2 * child.fat**0.5, 17, 9.6 * child.width))
-    body = np.maximum(body, _ellipsoid(x, y, (0.8, -11), (3.6, 6.5, 3.2)))
-    lung = 2 * _ellipsoid(x, y, (0.3, 1.0), (4.9, 9.2 * child.height, 3.6 * child.width))
-    lung *= _soft_step(5.8 * child.height + 0.12 * (x + 1.5) ** 2 - y, 0.5)
-    heart = _ellipsoid(x, y, (-2.2, 2.6), (2.5 * child.heart, 3.4 * child.heart, 3.7 * child.heart), 0.5)
-    air = np.maximum(lung - heart, 0.1 * lung)
-    bone = 0.8 * _tube(_segment(x, y, (-5.4, -5.5), (-5.8, 3.5)), 0.35, 0.5)  # breastbone
-    for k in range(10):
-        slope = -0.35 - 0.03 * k  # from the spine downwards to the front
-        middle = (-5.2 + 1.42 * k) * child.height + slope * x
-        bone += 2 * (np.abs(x) < 5.2) * _tube((y - middle) / np.hypot(1, slope), 0.31, 0.72)
-    spine = 2.2 * _soft_step(1.0 - np.abs(x - 4.3), 0.25) * (0.72 + 0.28 * np.tanh(3 * np.cos(4.4 * y) + 1.5))
-    inside = body > 0
-    return (
-        SOFT_TISSUE * body
-        - (SOFT_TISSUE - LUNG) * air * inside
-        + (BONE - SOFT_TISSUE) * bone * inside
-        + (CANCELLOUS - SOFT_TISSUE) * spine * inside
-    )
-
-
 def _rays(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Positions (cm) of the rays on a child who lies a little turned, shifted, nearer or farther."""
     step = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID - 0.5
@@ -378,10 +344,6 @@ def _furnish(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def _mask_of(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    return Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
-
-
 # --- files ---
 
 
@@ -410,9 +372,8 @@ def _draw_one(item: Item, root: Path, masks: Path, lungs: Path, seed: int) -> No
 
 
 def _save_mask(mask: np.ndarray, path: Path, size: tuple[int, int]) -> None:
-    file = path.with_suffix(".png")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _mask_of(mask, size).save(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.uint8(255) * mask).resize(size, Image.Resampling.NEAREST).save(path.with_suffix(".png"))
 
 
 def draw(root: Path, seed: int = 0, images: int = 600, processes: int | None = None) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from xraylib.data.decode import shrink
+from xraylib.data.decode import area_means, shrink
 from xraylib.data.frames import FAINT, WHOLE, lung_box
 from xraylib.files import UserError, whole
 
@@ -95,15 +94,8 @@ def _levels(image: np.ndarray) -> np.ndarray:
 
 def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     """Mean over side x side equal places, parts of pixels counted in part: (n, size, size) -> (n, side, side)."""
-    share = _share(pixels.shape[1], side)
+    share = area_means(pixels.shape[1], side)
     return share @ pixels @ share.T
-
-
-@lru_cache
-def _share(size: int, side: int) -> np.ndarray:
-    """What each of `size` pixels adds to the mean of each of `side` places along an axis: (side, size)."""
-    edges, pixel = np.arange(side + 1)[:, None] * size / side, np.arange(size)
-    return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * side / size
 
 
 def fit(train: np.ndarray, tune: np.ndarray, train_masks: np.ndarray, tune_masks: np.ndarray) -> Familiar:
