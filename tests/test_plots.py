@@ -192,7 +192,9 @@ def test_learning_curves_have_one_metric_an_axis_and_leave_out_a_single_epoch():
                            "tune_loss": 3.0, "accuracy": 0.5, "tune_accuracy": 0.9})  # fmt: skip
     once = pd.DataFrame({"network": "published", "seed": [0], "epoch": [1], "loss": [9.0]})
     fig, axes = plots.figure(1, 2)
-    plots.learning_curves(pd.concat([once, curves]), axes, events={2: "last"})
+    plots.learning_curves(
+        pd.concat([once, curves]), axes, pd.DataFrame({"split": ["train", "tune"]}), events={2: "last"}
+    )
     assert [line.get_ydata().tolist() for line in axes[0].lines[:2]] == [[3, 1.5], [3, 3]]
     assert [line.get_ydata().tolist() for line in axes[1].lines[:2]] == [[0.5, 0.5], [0.9, 0.9]]
     assert [text.get_text().split()[0] for text in fig.legends[0].get_texts()] == ["train", "tune"]

@@ -286,7 +286,6 @@ def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
     table: columns split, class, films, dice, dice_p5, iou and iou_p5.
     """
-    _some(table, "dice", "columns split, class, films, dice, dice_p5, iou and iou_p5")
     label = table.split + ", " + table["class"] + " (n = " + table.films.map("{:,}".format) + ")"
     measures = {"dice": "Dice of the lungs", "iou": "IoU of the box"}
     parts = [pd.DataFrame({"part": label, "measure": name, "value": table[column], "upper": table[column],
@@ -297,7 +296,7 @@ def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
                   figures=False, kind=kind)  # fmt: skip
 
 
-def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = None, kind: str = "", events=None):
+def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame, kind: str = "", events=None):
     """Loss on axes[0] and accuracy on axes[1] over epochs, train and tune: mean and range over seeds.
 
     history: network, seed, epoch, loss, tune_loss, accuracy, tune_accuracy, of networks with several epochs; index:
@@ -319,8 +318,8 @@ def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = No
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         ax.grid(axis="y")
     _legend_below(axes[0], 2)
-    n = [] if index is None else [f"{split} n = {(index.split == split).sum():,}" for split in ("train", "tune")]
-    title = ", ".join(["Training, this study's CNN", *n])
+    n = [f"{split} n = {(index.split == split).sum():,}" for split in ("train", "tune")]
+    title = f"Training, this study's CNN, {', '.join(n)}"
     axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
     return axes
 
@@ -330,14 +329,13 @@ def ablation(table: pd.DataFrame, ax: Axes, statistic: str = "auroc", kind: str 
 
     table: columns variant, seed, split ("tune" or "test"), films and the statistic.
     """
-    _some(table, "ablation", "columns variant, seed, split, films and the statistic")
     each = table.groupby(["variant", "split"], sort=False)[statistic].agg(average="mean", sd="std").reset_index()
     each = each.assign(lower=each.average - each.sd.fillna(0), upper=each.average + each.sd.fillna(0))
     forest(each, ax, "variant", "", "average", group="split", figures=False,
            xlabel=f"{STATISTICS.get(statistic, statistic)} (dot: a seed; mean ± SD)")  # fmt: skip
     for line, row in zip(ax.lines[1::2], each.itertuples(), strict=False):
         seeds = table[(table.variant == row.variant) & (table.split == row.split)][statistic]
-        y, colour = line.get_ydata()[0], line.get_color()
+        y, colour = np.asarray(line.get_ydata())[0], line.get_color()
         ax.plot(seeds, [y] * len(seeds), ".", color=colour, alpha=0.5, markersize=4, clip_on=False)
         text = f"{row.split} {row.average:.3f}" + (f" ± {row.sd:.3f}" if row.sd == row.sd else "")
         ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, color=colour)
@@ -450,9 +448,7 @@ def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") ->
 
     points: (network, seed) -> operating point.
     """
-    (network, seeds), *others = _networks(table, "confusion")
-    if others:
-        raise ValueError("plots.confusion: several networks; wanted one.")
+    ((network, seeds),) = _networks(table, "confusion")
     each = [metrics.at_threshold(part.label, part.probability, points[network, seed].threshold) for seed, part in seeds]
     matrix = np.mean([[[c["tn"], c["fp"]], [c["fn"], c["tp"]]] for c in each], axis=0)
     share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -514,7 +510,7 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
                     xycoords=("data", "axes fraction"), fontsize=6.5, bbox=white)  # fmt: skip
     ax.set(yscale="log", ylim=(0.2, 1e4), xlim=(0, 1), xlabel="probability of pneumonia", ylabel="films (log scale)")
     ax.yaxis.set_major_formatter("{x:,g}")
-    sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(1, 0.82))
+    sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(0.94, 0.8))
     return _title(ax, _look(network)[3], table, kind)
 
 
@@ -565,12 +561,9 @@ def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np
     return axes
 
 
-def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "", limits: tuple[float, float] = (0.02, 0.6)) -> Axes:
-    """Net benefit against threshold probability, mean over seeds, beside treating all and none.
-
-    limits: the thresholds that a clinic may use.
-    """
-    thresholds = np.linspace(*limits, 117)
+def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """Net benefit against threshold probability, mean over seeds, beside treating all and none."""
+    thresholds = np.linspace(0.02, 0.6, 117)  # those that a clinic may use
     for network, seeds in _networks(table, "decision_curve"):
         colour, dash, _, name = _look(network)
         curves = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in seeds]
@@ -578,7 +571,7 @@ def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "", limits: tuple[
     ax.plot(thresholds, curves[0].treat_all, color=GREY, linewidth=0.9, label="treat all")
     ax.axhline(0, color=BLACK, linewidth=0.9, linestyle=":", label="treat none")
     top = table.drop_duplicates("path").label.mean()
-    ax.set(xlim=(0, limits[1]), ylim=(-0.1 * top, 1.05 * top))
+    ax.set(xlim=(0, 0.6), ylim=(-0.1 * top, 1.05 * top))
     ax.set(xlabel="threshold probability", ylabel="net benefit (true positives per film)")
     ax.grid()
     _legend_below(ax, 2)
@@ -608,8 +601,7 @@ def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str 
     part = table[table.statistic == statistic].assign(sd=lambda t: t.sd.fillna(0))
     last = part[(part.corruption != "none") & (part.severity == part.groupby("corruption").severity.transform("max"))]
     _some(last, "robustness", f"rows of {statistic}")
-    main = "xray_cnn" if (last.network == "xray_cnn").any() else last.network.iloc[0]
-    order = last[last.network == main].sort_values("value", ascending=False, kind="stable").corruption.tolist()
+    order = last[last.network == "xray_cnn"].sort_values("value", ascending=False, kind="stable").corruption.tolist()
     names = last.corruption + " " + last.amount.map("{:g}".format) + " " + last.unit
     names = names.replace({"JPEG quality 5 quality": "JPEG quality 5", "inverted 1 grey levels inverted": "inverted"})
     last = last.assign(name=names, lower=(last.value - last.sd).clip(0), upper=(last.value + last.sd).clip(None, 1))
