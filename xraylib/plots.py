@@ -36,6 +36,7 @@ NETWORKS: dict[str, Look] = {
     "xray_cnn_ensemble": (GREEN, "-.", "D", "this study's ensemble"),
 }
 CLASSES = {0: ("NORMAL", SKY, "o", ""), 1: ("PNEUMONIA", VERMILLION, "x", "////")}  # name, colour, marker, hatch
+PALETTE = {name: colour for name, colour, *_ in CLASSES.values()}
 GROUPS: dict[str, Look] = {
     "published experiment": (ORANGE, "--", "s", "published experiment"),
     "baselines": (GREY, ":", "^", "baselines"),
@@ -128,39 +129,29 @@ def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """How many children have how many films, by class, on a logarithmic axis."""
     _some(index, "patients", "the index table")
     each = index.groupby(["label", "patient"]).size().rename("films").reset_index()
-    table = each.groupby(["label", "films"]).size().rename("children").reset_index()
-    for label, (name, colour, _, hatch) in CLASSES.items():
-        part = table[table.label == label]
-        ax.bar(part.films + 0.4 * label - 0.2, part.children, 0.4, color=colour, hatch=hatch, edgecolor="white",
-               linewidth=0, label=name)  # fmt: skip
-    ax.set(
-        yscale="log", ylim=(0.7, 5 * table.children.max()), xlabel="films of one child", ylabel="children (log scale)"
-    )
+    sns.histplot(each.assign(true=_true(each)), x="films", hue="true", palette=PALETTE, hue_order=PALETTE,
+                 discrete=True, multiple="dodge", shrink=0.8, ax=ax)  # fmt: skip
+    ax.set(yscale="log", ylim=(0.7, None), xlabel="films of one child", ylabel="children (log scale)")
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend()
-    return _title(ax, "Films per child", index, kind)
+    ax.get_legend().set_title("")
+    return _title(ax, f"{100 * (each.films == 1).mean():.0f} of 100 children have one film", index, kind)
 
 
 def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """Width against height in pixels, a point per film, by class; where all films have one size, bytes per file."""
     _some(index, "sizes", "the index table")
-    named = index.assign(
-        true=index.label.map({label: look[0] for label, look in CLASSES.items()}), kB=index.bytes / 1e3
-    )
-    palette = {look[0]: look[1] for look in CLASSES.values()}
+    named = index.assign(true=_true(index), kB=index.bytes / 1e3)
+    look = {"hue": "true", "palette": PALETTE, "hue_order": PALETTE, "ax": ax}
     if len(index[["width", "height"]].drop_duplicates()) == 1:
-        sns.histplot(
-            named, x="kB", hue="true", palette=palette, element="step", stat="percent", common_norm=False, ax=ax
-        )
+        sns.histplot(named, x="kB", element="step", stat="percent", common_norm=False, **look)
         ax.set(xlabel="size of the file (kB)", ylabel="films of the class (%)")
-        what = f"{index.width.iloc[0]} x {index.height.iloc[0]} pixels all"
+        what = f"Files, {index.width.iloc[0]} x {index.height.iloc[0]} pixels each"
     else:  # shuffled, else the class drawn last hides the other
-        sns.scatterplot(named.sample(frac=1, random_state=0), x="width", y="height", hue="true", style="true", s=10,
-                        palette=palette, hue_order=palette, markers={"NORMAL": "o", "PNEUMONIA": "X"}, alpha=0.6,
-                        clip_on=False, ax=ax)  # fmt: skip
+        sns.scatterplot(named.sample(frac=1, random_state=0), x="width", y="height", style="true", s=10, alpha=0.6,
+                        markers={"NORMAL": "o", "PNEUMONIA": "X"}, clip_on=False, **look)  # fmt: skip
         ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
-        what = "Sizes of the files by class"
+        what = "Sizes of the files"
     ax.get_legend().set_title("")
     return _title(ax, what, index, kind)
 
@@ -199,9 +190,8 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
     for ax, film in zip(axes.flat, rows.itertuples(), strict=False):
         ax.set_title(CLASSES[film.label][0], fontsize=7, pad=2)
         for line, (network, seeds) in enumerate(_networks(table[table.path == film.path], "val_grid")):
-            if len(seeds) > 1:
-                raise ValueError(f"val_grid: {len(seeds)} seeds of {network}; wanted one.")
-            seed, probability = seeds[0][0], seeds[0][1].probability.iloc[0]
+            ((seed, of),) = seeds
+            probability = of.probability.iloc[0]
             decision = int(probability >= points[network, seed].threshold)
             wrong, name = decision != film.label, network.replace("xray_cnn", "ours")
             text = f"{name} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
@@ -219,12 +209,9 @@ def method(film, lungs, box, frame, saliency, probability: float, axes, kind: st
     """
     titles = ("1 film", "2 lungs found", "3 box of the lungs", "4 frame", "5 Grad-CAM", "6 score")
     height, width = film.shape[:2]
-    images = (film, film, film, frame, frame)
-    radiographs(images, titles[:5], axes, "From a film to a score", kind)
-    found = np.asarray(
-        Image.fromarray(np.asarray(lungs, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    )
-    axes[1].contourf(found, levels=[0.5, np.inf], colors=[SKY], alpha=0.45)
+    radiographs((film, film, film, frame, frame), titles[:5], axes, "From a film to a score", kind)
+    found = Image.fromarray(np.asarray(lungs, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    axes[1].contourf(np.asarray(found), levels=[0.5, np.inf], colors=[SKY], alpha=0.45)
     left, top, right, bottom = np.asarray(box) * (width, height, width, height)
     axes[2].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, color=ORANGE, linewidth=1.2))
     axes[4].imshow(saliency / max(saliency.max(), 1e-9), cmap="magma", alpha=0.45, vmin=0, vmax=1)
@@ -268,8 +255,7 @@ def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
         ax.text(x, y, text, ha="center", va="center", fontsize=7, bbox=box, zorder=3)
     ax.set(xlim=(0, columns), ylim=(deepest - 0.5, 0.5))
     ax.set_axis_off()
-    ax.set_title(_with_kind("Films and children, from the archive to test", kind))
-    return ax
+    return _title(ax, "Films and children, from the archive to test", None, kind)
 
 
 # --- training (notebook 02) ---
@@ -300,7 +286,6 @@ def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
     table: columns split, class, films, dice, dice_p5, iou and iou_p5.
     """
-    _some(table, "dice", "columns split, class, films, dice, dice_p5, iou and iou_p5")
     label = table.split + ", " + table["class"] + " (n = " + table.films.map("{:,}".format) + ")"
     measures = {"dice": "Dice of the lungs", "iou": "IoU of the box"}
     parts = [pd.DataFrame({"part": label, "measure": name, "value": table[column], "upper": table[column],
@@ -311,7 +296,7 @@ def dice(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
                   figures=False, kind=kind)  # fmt: skip
 
 
-def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = None, kind: str = "", events=None):
+def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame, kind: str = "", events=None):
     """Loss on axes[0] and accuracy on axes[1] over epochs, train and tune: mean and range over seeds.
 
     history: network, seed, epoch, loss, tune_loss, accuracy, tune_accuracy, of networks with several epochs; index:
@@ -320,9 +305,12 @@ def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = No
     _some(history, "learning_curves", "the history table")
     long = history[history.groupby("network").epoch.transform("nunique") > 1]
     for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
-        for split, column, look in (("train", metric, "s-"), ("tune", f"tune_{metric}", "o--")):
-            sns.lineplot(long, x="epoch", y=column, color=BLUE if split == "train" else ORANGE, linestyle=look[1:],
-                         label=split, legend=False, errorbar=("pi", 100), ax=ax)  # fmt: skip
+        for name, column, colour, dash in (
+            ("train (augmented frames)", metric, BLUE, "-"),
+            ("tune", f"tune_{metric}", ORANGE, "--"),
+        ):
+            sns.lineplot(long, x="epoch", y=column, color=colour, linestyle=dash, label=name, legend=False,
+                         errorbar=("pi", 100), ax=ax)  # fmt: skip
         for epoch, event in (events or {}).items():
             ax.axvline(epoch, color=GREY, linestyle=":", linewidth=0.8)
             ax.annotate(f" {event}", (epoch, 1), xycoords=("data", "axes fraction"), va="bottom", fontsize=6.5)
@@ -330,8 +318,8 @@ def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame | None = No
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         ax.grid(axis="y")
     _legend_below(axes[0], 2)
-    n = [] if index is None else [f"{split} n = {(index.split == split).sum():,}" for split in ("train", "tune")]
-    title = ", ".join(["Training, this study's CNN", *n])
+    n = [f"{split} n = {(index.split == split).sum():,}" for split in ("train", "tune")]
+    title = f"Training, this study's CNN, {', '.join(n)}"
     axes[0].figure.suptitle(_with_kind(title, kind), fontsize=8)
     return axes
 
@@ -341,20 +329,18 @@ def ablation(table: pd.DataFrame, ax: Axes, statistic: str = "auroc", kind: str 
 
     table: columns variant, seed, split ("tune" or "test"), films and the statistic.
     """
-    _some(table, "ablation", "columns variant, seed, split, films and the statistic")
     each = table.groupby(["variant", "split"], sort=False)[statistic].agg(average="mean", sd="std").reset_index()
     each = each.assign(lower=each.average - each.sd.fillna(0), upper=each.average + each.sd.fillna(0))
     forest(each, ax, "variant", "", "average", group="split", figures=False,
            xlabel=f"{STATISTICS.get(statistic, statistic)} (dot: a seed; mean ± SD)")  # fmt: skip
     for line, row in zip(ax.lines[1::2], each.itertuples(), strict=False):
         seeds = table[(table.variant == row.variant) & (table.split == row.split)][statistic]
-        y, colour = line.get_ydata()[0], line.get_color()
+        y, colour = np.asarray(line.get_ydata())[0], line.get_color()
         ax.plot(seeds, [y] * len(seeds), ".", color=colour, alpha=0.5, markersize=4, clip_on=False)
         text = f"{row.split} {row.average:.3f}" + (f" ± {row.sd:.3f}" if row.sd == row.sd else "")
         ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, color=colour)
     n = ", ".join(f"{split} n = {films:,}" for split, films in table.groupby("split", sort=False).films.first().items())
-    ax.set_title(_with_kind(f"What makes it work, {table.seed.nunique()} seeds each ({n})", kind))
-    return ax
+    return _title(ax, f"What makes it work, {table.seed.nunique()} seeds each ({n})", None, kind)
 
 
 # --- evaluation (notebooks 03 and 05) ---
@@ -394,8 +380,7 @@ def forest(table: pd.DataFrame, ax: Axes, row: str, title: str, value: str = "va
         for colour, _, marker, name in looks.values():
             ax.plot([], [], marker, color=colour, label=name, markersize=4.5)
         _legend_below(ax, 3)
-    ax.set_title(_with_kind(title, kind))
-    return ax
+    return _title(ax, title, None, kind)
 
 
 def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: str = "",
@@ -421,9 +406,8 @@ def story(table: pd.DataFrame, axes, kind: str = ""):
     for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
         part = table[table.statistic == statistic].set_index("row").reindex(rows).reset_index()
         chose = part.get("test_chose_threshold", pd.Series("", part.index)) == "yes"
-        part = part.assign(
-            hollow=chose, group=part.group.fillna("field"), row=part.row + np.where(part.row.isin(train), " *", "")
-        )
+        names = part.row + np.where(part.row.isin(train), " *", "")
+        part = part.assign(hollow=chose, group=part.group.fillna("field"), row=names)
         xlabel = STATISTICS.get(statistic, statistic)
         forest(part, ax, "row", "", group="group", hollow="hollow", figures=False, xlabel=xlabel, legend=False)
         ax.margins(x=0.06)
@@ -456,8 +440,7 @@ def published_comparison(table: pd.DataFrame, ax: Axes, index: pd.DataFrame, kin
     ax.set(xlabel="share of films", ylabel="")
     _legend_below(ax, 2)
     folders = [f"{name} folder (n = {(index.folder == name).sum():,})" for name in ("train", "val")]
-    ax.set_title(_with_kind(f"As published and as replayed, {' and '.join(folders)}", kind))
-    return ax
+    return _title(ax, f"As published and as replayed, {' and '.join(folders)}", None, kind)
 
 
 def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
@@ -465,9 +448,7 @@ def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") ->
 
     points: (network, seed) -> operating point.
     """
-    (network, seeds), *others = _networks(table, "confusion")
-    if others:
-        raise ValueError("plots.confusion: several networks; wanted one.")
+    ((network, seeds),) = _networks(table, "confusion")
     each = [metrics.at_threshold(part.label, part.probability, points[network, seed].threshold) for seed, part in seeds]
     matrix = np.mean([[[c["tn"], c["fp"]], [c["fn"], c["tp"]]] for c in each], axis=0)
     share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -480,29 +461,20 @@ def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") ->
     return _title(ax, _look(network)[3] + over, table, kind)
 
 
-def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "", what: str = "ROC") -> Axes:
+def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
     """ROC curves of every network in the table, a thin line per seed; markers at the operating points."""
-
-    def curve(part: pd.DataFrame):
-        fpr, tpr, _ = roc_curve(part.label, part.probability)
-        return fpr, tpr, roc_auc_score(part.label, part.probability)
-
-    _curves(table, ax, points, curve, lambda at: (1 - at["specificity"], at["sensitivity"]), "AUROC", {})
+    _curves(table, ax, points, lambda label, p: roc_curve(label, p)[:2], roc_auc_score, "AUROC",
+            lambda at: (1 - at["specificity"], at["sensitivity"]))  # fmt: skip
     ax.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
     ax.legend(loc="lower right")
-    return _title(ax, what, table, kind)
+    return _title(ax, "ROC", table, kind)
 
 
 def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
     """Precision (PPV) against recall (sensitivity), a thin line per seed; dotted: the split's prevalence."""
-
-    def curve(part: pd.DataFrame):
-        precision, recall, _ = precision_recall_curve(part.label, part.probability, drop_intermediate=True)
-        return recall, precision, average_precision_score(part.label, part.probability)
-
-    steps = {"drawstyle": "steps-post"}
-    _curves(table, ax, points, curve, lambda at: (at["sensitivity"], at["ppv"]), "average precision", steps)
+    _curves(table, ax, points, lambda label, p: precision_recall_curve(label, p, drop_intermediate=True)[1::-1],
+            average_precision_score, "average precision", lambda at: (at["sensitivity"], at["ppv"]))  # fmt: skip
     prevalence = table.drop_duplicates("path").label.mean()
     ax.axhline(prevalence, linestyle=":", color=GREY, linewidth=0.8, label=f"prevalence {prevalence:.2f}")
     ax.set(xlim=(-0.02, 1.02), ylim=(0, 1.02), xlabel="recall (sensitivity)", ylabel="precision (PPV)")
@@ -510,42 +482,35 @@ def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping | None = Non
     return _title(ax, "Precision and recall", table, kind)
 
 
-def _curves(table, ax: Axes, points, curve, place, area: str, options: dict) -> None:
-    """curve: predictions -> x, y, area under them; place: statistics at the operating point -> x, y of its marker."""
-    for network, seeds in _networks(table, area):
+def _curves(table, ax: Axes, points, curve, area, what: str, place) -> None:
+    """curve, area: label, probability -> x, y and the area, called `what`; place: statistics -> x, y of the marker."""
+    for network, seeds in _networks(table, what):
         colour, dash, marker, name = _look(network)
-        areas = []
         for seed, part in seeds:
-            x, y, under = curve(part)
-            areas.append(under)
-            ax.plot(x, y, dash, color=colour, linewidth=0.8, **options)
+            ax.plot(*curve(part.label, part.probability), dash, color=colour, linewidth=0.8, drawstyle="steps-post")
             if points:
                 at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
                 ax.plot(*place(at), marker, color=colour, **MARK)
-        label = f"{name}: {area} {np.mean(areas):.3f}"
-        ax.plot([], [], dash + (marker if points else ""), color=colour, markersize=4, label=label)
+        mean = np.mean([area(part.label, part.probability) for _, part in seeds])
+        look = dash + (marker if points else "")
+        ax.plot([], [], look, color=colour, markersize=4, label=f"{name}: {what} {mean:.3f}")
     ax.grid()
 
 
 def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") -> Axes:
     """Probabilities of one network by true class, mean count over seeds, with the threshold of each seed."""
     ((network, seeds),) = _networks(table, "score_histogram")
-    true = table.label.map({label: look[0] for label, look in CLASSES.items()})
-    palette = {look[0]: look[1] for look in CLASSES.values()}
-    sns.histplot(table.assign(weight=1 / len(seeds), true=true), x="probability", hue="true", bins=20, binrange=(0, 1),
-                 weights="weight", ax=ax, element="step", palette=palette)  # fmt: skip
+    sns.histplot(table.assign(weight=1 / len(seeds), true=_true(table)), x="probability", hue="true", palette=PALETTE,
+                 bins=20, binrange=(0, 1), weights="weight", element="step", ax=ax)  # fmt: skip
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for i, (seed, _) in enumerate(seeds):  # each lower than the last, so that near ones do not cover each other
         threshold = points[network, seed].threshold
         ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=0.8)
-        text, box = (
-            f"threshold of seed {seed}: {threshold:.2f}",
-            {"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )
-        ax.annotate(text, (threshold + 0.01, 0.97 - 0.07 * i), xycoords=("data", "axes fraction"), va="top",
-                    fontsize=6.5, bbox=box)  # fmt: skip
+        ax.annotate(f"threshold of seed {seed}: {threshold:.2f}", (threshold + 0.01, 0.97 - 0.07 * i), va="top",
+                    xycoords=("data", "axes fraction"), fontsize=6.5, bbox=white)  # fmt: skip
     ax.set(yscale="log", ylim=(0.2, 1e4), xlim=(0, 1), xlabel="probability of pneumonia", ylabel="films (log scale)")
     ax.yaxis.set_major_formatter("{x:,g}")
-    sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(1, 0.82))
+    sns.move_legend(ax, "upper right", title=None, bbox_to_anchor=(0.94, 0.8))
     return _title(ax, _look(network)[3], table, kind)
 
 
@@ -560,12 +525,13 @@ def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index
     ax.plot(rows.train, rows.index, "s", color=ORANGE, label="held-out children of train", **MARK)
     ax.plot(rows.test, rows.index, "o", color=BLUE, label="test", **MARK)
     ax.axvline(0.5, color=BLACK, linestyle=":", linewidth=0.8)
-    _rows(ax, rows.property)
+    ax.set_yticks(rows.index, rows.property)
+    ax.invert_yaxis()
+    ax.grid(axis="x")
     ax.set(xlim=(None, 1), xlabel="AUROC (0.5: chance)")
     _legend_below(ax, 2)
     n = [f"{name} n = {(index.split == name).sum():,}" for name in ("train", "test")]
-    ax.set_title(_with_kind("Shortcuts, " + ", ".join(n), kind))
-    return ax
+    return _title(ax, "Shortcuts, " + ", ".join(n), None, kind)
 
 
 def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np.ndarray:
@@ -595,12 +561,9 @@ def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np
     return axes
 
 
-def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "", limits: tuple[float, float] = (0.02, 0.6)) -> Axes:
-    """Net benefit against threshold probability, mean over seeds, beside treating all and none.
-
-    limits: the thresholds that a clinic may use.
-    """
-    thresholds = np.linspace(*limits, 117)
+def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
+    """Net benefit against threshold probability, mean over seeds, beside treating all and none."""
+    thresholds = np.linspace(0.02, 0.6, 117)  # those that a clinic may use
     for network, seeds in _networks(table, "decision_curve"):
         colour, dash, _, name = _look(network)
         curves = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in seeds]
@@ -608,7 +571,7 @@ def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "", limits: tuple[
     ax.plot(thresholds, curves[0].treat_all, color=GREY, linewidth=0.9, label="treat all")
     ax.axhline(0, color=BLACK, linewidth=0.9, linestyle=":", label="treat none")
     top = table.drop_duplicates("path").label.mean()
-    ax.set(xlim=(0, limits[1]), ylim=(-0.1 * top, 1.05 * top))
+    ax.set(xlim=(0, 0.6), ylim=(-0.1 * top, 1.05 * top))
     ax.set(xlabel="threshold probability", ylabel="net benefit (true positives per film)")
     ax.grid()
     _legend_below(ax, 2)
@@ -627,8 +590,7 @@ def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes
     ax.grid(axis="y")
     ax.set(xlabel="films decided (%), the surest first", ylabel="accuracy (mean; band: SD)")
     _legend_below(ax, 2)
-    ax.set_title(_with_kind(f"Abstaining, test split (n = {n:,})", kind))
-    return ax
+    return _title(ax, f"Abstaining, test split (n = {n:,})", None, kind)
 
 
 def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str = "") -> Axes:
@@ -639,13 +601,10 @@ def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str 
     part = table[table.statistic == statistic].assign(sd=lambda t: t.sd.fillna(0))
     last = part[(part.corruption != "none") & (part.severity == part.groupby("corruption").severity.transform("max"))]
     _some(last, "robustness", f"rows of {statistic}")
-    main = "xray_cnn" if (last.network == "xray_cnn").any() else last.network.iloc[0]
-    order = last[last.network == main].sort_values("value", ascending=False, kind="stable").corruption.tolist()
-    amount = last.amount.map("{:g}".format) + " " + last.unit
-    repeats = [unit.endswith(name.split()[-1]) for name, unit in zip(last.corruption, last.unit, strict=True)]
-    last = last.assign(name=last.corruption + " " + amount.mask(repeats, last.amount.map("{:g}".format)))
-    last = last.assign(name=last["name"].replace("inverted 1", "inverted"), lower=(last.value - last.sd).clip(0),
-                       upper=(last.value + last.sd).clip(None, 1))  # fmt: skip
+    order = last[last.network == "xray_cnn"].sort_values("value", ascending=False, kind="stable").corruption.tolist()
+    names = last.corruption + " " + last.amount.map("{:g}".format) + " " + last.unit
+    names = names.replace({"JPEG quality 5 quality": "JPEG quality 5", "inverted 1 grey levels inverted": "inverted"})
+    last = last.assign(name=names, lower=(last.value - last.sd).clip(0), upper=(last.value + last.sd).clip(None, 1))
     last = last.sort_values(["corruption", "network"], key=lambda s: s.map([*order, *NETWORKS].index), kind="stable")
     name = STATISTICS.get(statistic, statistic)
     title = f"{name[0].upper() + name[1:]} under the strongest corruptions, test split (n = {n:,})"
@@ -677,15 +636,9 @@ def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     _some(table, "sanity_check", "saliency.sanity_check")
     groups = table.groupby(["network", "map"], sort=False)
     for (colour, dash, marker), ((network, name), part) in zip(OTHERS, groups, strict=False):
-        share = 100 * part.layers / part.layers.max()
-        ax.plot(
-            share,
-            part.correlation,
-            dash + marker,
-            color=colour,
-            label=name if len(set(table.network)) == 1 else f"{_look(network)[3]}, {name}",
-            **MARK,
-        )
+        x = 100 * part.layers / part.layers.max()
+        label = name if len(set(table.network)) == 1 else f"{_look(network)[3]}, {name}"
+        ax.plot(x, part.correlation, dash + marker, color=colour, label=label, **MARK)
     ax.axhline(0, color=BLACK, linestyle=":", linewidth=0.8)
     ax.set(
         xlabel="layers with randomised weights, from the top (%)", ylabel="Spearman correlation\nwith the trained map"
@@ -693,8 +646,7 @@ def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     ax.set_ylim(min(-0.1, table.correlation.min() - 0.05), 1.05)
     ax.grid(axis="y")
     _legend_below(ax, 1)
-    ax.set_title(_with_kind(f"Randomised weights, test split (n = {table.n_films.iloc[0]:,})", kind))
-    return ax
+    return _title(ax, f"Randomised weights, test split (n = {table.n_films.iloc[0]:,})", None, kind)
 
 
 def deletion(curves: pd.DataFrame, areas: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
@@ -711,18 +663,17 @@ def deletion(curves: pd.DataFrame, areas: pd.DataFrame, ax: Axes, kind: str = ""
     ax.set(xlabel="places made grey, highest first (%)", ylim=(0, 1), ylabel="mean probability of pneumonia")
     ax.grid()
     _legend_below(ax, 1, title="area under the curve (95 % interval)")
-    ax.set_title(_with_kind(f"Deletion, test split, PNEUMONIA (n = {areas.n_films.iloc[0]:,})", kind))
-    return ax
+    return _title(ax, f"Deletion, test split, PNEUMONIA (n = {areas.n_films.iloc[0]:,})", None, kind)
 
 
 def hidden_regions(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """AUROC of both networks with nothing, the lungs, or all but the lungs hidden. table: saliency.hidden_regions."""
     order = list(dict.fromkeys(table.hidden))
     rows = table.sort_values("hidden", key=lambda s: s.map(order.index), kind="stable")
-    rows = rows.assign(hidden="hidden: " + rows.hidden)
     title = f"What is left when the lungs are hidden, test split (n = {rows.n_films.iloc[0]:,})"
-    return forest(rows, ax, "hidden", title, "auroc", group="network", reference=0.5, xlabel="AUROC (dotted: chance)",
-                  kind=kind)  # fmt: skip
+    rows = rows.assign(hidden="hidden: " + rows.hidden)
+    xlabel = "AUROC (dotted: chance)"
+    return forest(rows, ax, "hidden", title, "auroc", group="network", reference=0.5, xlabel=xlabel, kind=kind)
 
 
 def pointing_game(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
@@ -756,6 +707,10 @@ def _networks(table: pd.DataFrame, function: str) -> list[tuple[str, list[tuple]
     return [(name, list(table[table.network == name].groupby("seed"))) for name in names]
 
 
+def _true(table: pd.DataFrame) -> pd.Series:
+    return table.label.map({label: name for label, (name, *_) in CLASSES.items()})
+
+
 def _look(name: str) -> Look:
     return LOOKS.get(name, (PURPLE, "-", "v", name))
 
@@ -764,13 +719,6 @@ def _looks(column: pd.Series) -> dict[str, Look]:
     """A look for each value: its own in LOOKS, else the next of OTHERS."""
     values = list(dict.fromkeys(column))
     return {v: LOOKS.get(v, (*OTHERS[i % len(OTHERS)], str(v))) for i, v in enumerate(values)}
-
-
-def _rows(ax: Axes, names: Sequence[str]) -> None:
-    """Names at the left, the first on top, and a grid to read values by."""
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(axis="x")
 
 
 def _legend_below(ax: Axes, columns: int, **options) -> None:
