@@ -34,7 +34,7 @@ REMOVED = "This cell shows radiographs, which are not published. `make reproduce
 
 
 # Jupyter's own page without the scripts that it would fetch (the notebooks hold no formula, widget or diagram), with
-# code folded, dark where the reader's system is, and figures described.
+# code folded, JupyterLab's dark theme where the reader's system is dark, and figures described.
 TEMPLATE = """{% extends 'index.html.j2' %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
@@ -43,19 +43,17 @@ TEMPLATE = """{% extends 'index.html.j2' %}
 {% block data_png %}<div class="jp-RenderedImage jp-OutputArea-output">
 <img alt="{{ output.metadata.alt | escape_html }}" src="data:image/png;base64,{{ output.data['image/png'] }}">
 </div>{% endblock %}
-{% block extra_css %}<style>
-main { max-width: 62rem; margin: auto; }
-.code summary { cursor: pointer; font-size: small; opacity: 0.6; margin-left: 5rem; }
+{% block html_head_css %}
+{{ resources.include_css("static/theme-dark.css")
+   | replace('<style', '<style media="screen and (prefers-color-scheme: dark)"') }}
+<style>
+:root { color-scheme: light dark; }
+main { max-width: 60rem; margin: auto; }
+.code summary { cursor: pointer; font-size: small; color: var(--jp-content-font-color2); }
+.highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 .jp-RenderedImage img { display: block; margin: auto; max-width: 100%; max-height: 60rem; width: auto; }
-.jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%; }
-@media (prefers-color-scheme: dark) {
-  :root, body { --jp-layout-color0: #14161a; --jp-layout-color1: #14161a; --jp-cell-editor-background: #1d2026;
-    --jp-content-font-color0: #eee; --jp-content-font-color1: #ddd; --jp-content-font-color2: #bbb;
-    --jp-rendermime-table-row-background: #1d2026; --jp-rendermime-table-row-hover-background: #2a2e36;
-    --jp-content-link-color: #7db7ff; --jp-cell-prompt-not-active-opacity: 0.6; color: #ddd; background: #14161a; }
-  .jp-RenderedHTMLCommon code { background: #2a2e36 !important; }
-  .highlight pre, .highlight span { color: #ddd !important; }
-}
+.jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%; color: var(--jp-content-font-color1); }
+.jp-RenderedHTMLCommon th { overflow-wrap: anywhere; }
 </style>{% endblock %}
 """
 
@@ -230,7 +228,8 @@ def headings(notebook: nbformat.NotebookNode) -> list[tuple[int, str]]:
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
     """The notebook as an HTML page with its figures inside and no reference to anything outside."""
     described, _ = DescribeFigures().preprocess(copy.deepcopy(notebook), {})
-    page, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(described, {"metadata": {"name": title}})
+    exporter = HTMLExporter(raw_template=TEMPLATE, exclude_input_prompt=True, exclude_output_prompt=True)
+    page, _ = exporter.from_notebook_node(described, {"metadata": {"name": title}})
     return page
 
 
