@@ -161,14 +161,11 @@ def run(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def done(target: Path, needs: list[Path]) -> bool:
-    """Whether `target` is newer than all that it needs, as make asks."""
-    return target.exists() and all(need.stat().st_mtime <= target.stat().st_mtime for need in needs if need.exists())
-
-
-def missing(table: Path | None) -> bool:
-    """Whether a table is wanted that is not there."""
-    return table is not None and not table.exists()
+def done(target: Path, needs: list[Path], table: Path | None = None) -> bool:
+    """Whether `target` is newer than all that it needs, as make asks, and the table that it writes is there."""
+    if not target.exists() or (table is not None and not table.exists()):
+        return False
+    return all(need.stat().st_mtime <= target.stat().st_mtime for need in needs if need.exists())
 
 
 def executed(folder: Path) -> list[Path]:
@@ -190,18 +187,15 @@ def publish(folder: Path, target: Path) -> str:
     for source in executed(folder):
         notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
         if source.stem in pages.ANSWERS:
-            notebook.cells[0].source = answered(notebook.cells[0].source, pages.ANSWERS[source.stem]())
+            answer = f"{ANSWER} {pages.ANSWERS[source.stem]()}"
+            opening = notebook.cells[0]
+            opening.source = re.sub(f"{re.escape(ANSWER)}.*", lambda _, text=answer: text, opening.source)
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
             os.utime(published, (source.stat().st_atime, source.stat().st_mtime))
             written.append(str(published))
     return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
-
-
-def answered(opening: str, answer: str) -> str:
-    """A notebook's opening with the answer in the line that begins with ANSWER."""
-    return re.sub(f"{re.escape(ANSWER)}.*", lambda _: f"{ANSWER} {answer}", opening)
 
 
 def together(paths: list[Path]) -> nbformat.NotebookNode:
@@ -255,7 +249,7 @@ def main() -> int:
         with alone():  # after waiting, the work may be done
             if arguments.publish or arguments.report:
                 say((publish if arguments.publish else report)(arguments.source, arguments.target))
-            elif missing(arguments.table) or not done(arguments.target, [arguments.source, *arguments.needs]):
+            elif not done(arguments.target, [arguments.source, *arguments.needs], arguments.table):
                 return _execute(arguments.source, arguments.target)
     except UserError as error:
         say(str(error))
