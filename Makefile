@@ -4,7 +4,7 @@
 # Trainings are kept by a fingerprint of all that they depend on, so that notebook 02 run again trains only what changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict score bench ablation data publish lock hooks test lint unit notebooks coverage clean FORCE
+.PHONY: help reproduce report verify predict score bench ablation data publish lock test lint unit notebooks clean FORCE
 
 # Paths reach Python through the environment, untouched: no shell sees their ~, $, quotes and backticks.
 unexport DATA IMAGES
@@ -91,9 +91,6 @@ publish: $(INSTALLED)  ## copy a full run's notebooks into notebooks/, without p
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
 	  --upgrade --custom-compile-command "make lock" pyproject.toml -o requirements.lock
-hooks: $(INSTALLED)  ## check every commit, show notebooks' differences cell by cell
-	@$(PIP) pre-commit==4.7.0 nbdime==4.0.4 && .venv/bin/pre-commit install
-	@. .venv/bin/activate && nbdime config-git --enable
 
 test: lint unit notebooks  ## every test: lint, unit tests, and the notebooks on a sample of the images
 	@echo "All tests passed."
@@ -104,7 +101,5 @@ unit: $(INSTALLED)
 notebooks: $(INSTALLED) $(if $(REAL),,$(DRAWN))
 	rm -rf build/sample
 	XRAY_PROFILE=sample $(PY) -m pytest -v -x --nbval-lax --nbval-current-env notebooks
-coverage: $(INSTALLED)  ## lines and branches that the tests run
-	$(PY) -m coverage run -m pytest tests && $(PY) -m coverage combine --quiet && $(PY) -m coverage report
 clean:  ## remove build/ (decoded images, trainings, executed notebooks) and what killed runs left
 	@if [ -x $(PY) ]; then $(PY) -m tools.setup clean; else rm -rf build; fi

@@ -1,7 +1,5 @@
 """Images and results are found by name, by habit, or replaced by phantoms; nothing else decides the profile."""
 
-import dataclasses
-
 import pytest
 
 from xraylib import config as config_module
@@ -52,8 +50,3 @@ def test_demo_draws_phantoms_even_where_real_images_are(no_usual_folder):
 def test_a_wrong_profile_says_what_to_do(no_usual_folder, profile, words):
     with pytest.raises(ValueError, match=words):
         load_config(profile, {})
-
-
-def test_a_configuration_cannot_change_under_a_run(no_usual_folder):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        load_config(environ={}).epochs = 1

@@ -65,7 +65,7 @@ def test_cells_that_draw_radiographs_are_tagged(notebook):
 
 @pytest.mark.parametrize("notebook", STORED)
 def test_cells_are_short_and_explained(notebook):
-    assert max(len(cell.source.splitlines()) for cell in code(notebook)) <= 25
+    assert max(len(cell.source.splitlines()) for cell in code(notebook)) <= 10
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= len(code(notebook)) / 2
 
 

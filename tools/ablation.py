@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -37,9 +36,9 @@ def run(config: Config) -> pd.DataFrame:
     found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
     for name, (crop, stretch, longer) in VARIANTS.items():
         frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)
-        said = partial(_say, name)
         varied = config if longer else replace(config, epochs=SHORT)
-        trained = [train.train_one("xray_cnn", seed, index, frames, varied, said).predictions for seed in config.seeds]
+        say(name)
+        trained = [train.train_one("xray_cnn", seed, index, frames, varied, say).predictions for seed in config.seeds]
         scores = [{"variant": name} | row for predictions in trained for row in _scores(predictions)]
         _enter_ledger(name, pd.concat(trained), pd.DataFrame(scores), config)
         rows += scores
@@ -51,10 +50,6 @@ def _enter_ledger(variant: str, predictions: pd.DataFrame, scores: pd.DataFrame,
     if len(test):
         mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
         tables.enter_ledger(f"{metrics.OWN}, {variant}", test, mean, config)
-
-
-def _say(variant: str, text: str) -> None:
-    say(f"{variant}: {text}")
 
 
 def _scores(predictions: pd.DataFrame) -> list[dict]:

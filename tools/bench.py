@@ -1,13 +1,13 @@
 """Pairs timed in one run: this study's way against another way of doing the same, as ratios (above 1: ours is faster).
 
-Each pair is timed alternately, three times each, and the best of each counts: a shared machine only ever adds time.
+Each pair is timed alternately, four times each, and the best of each counts: a shared machine only ever adds time,
+and the first time of each also traces and caches.
 With --growth: seconds and memory of each step on 500, 5,000 and 50,000 films.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -16,9 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from xraylib.data import images, phantom
 from xraylib.data.index import build_index, find_root, list_images, load_index
 from xraylib.files import UserError, say, write_table
 
-ROUNDS = 3
+ROUNDS = 4
 FILMS = 600  # files that are decoded, and predicted
 SIZES = (500, 5_000, 50_000)  # films, for --growth
 DRAWN = 500  # phantoms; more films are copies of them
@@ -39,8 +41,6 @@ PREDICT = ("-m", "xraylib.predict")
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
     """{"name", "ours", "other", "unit", "ratio"}: `work` units a second by each of two functions, best of ROUNDS."""
-    for function in (ours, other):
-        function()  # what is done once, and traced or cached, is not what is compared
     best = {"ours": np.inf, "other": np.inf}
     for _ in range(ROUNDS):
         for which, function in (("ours", ours), ("other", other)):
@@ -66,18 +66,12 @@ def typical(files: list[Path]) -> str:
 
 def bench_decoding(files: list[Path], config: Config) -> dict:
     """Decoding to the study's size on one core, against plain Pillow."""
-    size, films = config.image_size, typical(files)
 
-    def ours():
-        for file in files:
-            images.decode(file, size)
+    def all_by(decode: Callable[[Path, int], np.ndarray]) -> Callable[[], object]:
+        return lambda: [decode(file, config.image_size) for file in files]
 
-    def pillow():
-        for file in files:
-            plain_pillow(file, size)
-
-    n = len(files)
-    return pair(f"decoding {films}, against plain Pillow", "images/s", n, ours, pillow)
+    name = f"decoding {typical(files)}, against plain Pillow"
+    return pair(name, "images/s", len(files), all_by(images.decode), all_by(plain_pillow))
 
 
 def bench_pipeline(files: list[Path], config: Config) -> dict:
@@ -122,14 +116,9 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
         size, batch = config.image_size, config.batch_size
         order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
         epoch = augment.dataset(order, make, [(batch, size, size, 1), (batch, 1)])
-        n = len(files) // config.batch_size * config.batch_size
-        return pair(
-            f"input pipeline on {typical(files)}, against Keras' Random* layers",
-            "images/s",
-            n,
-            lambda: drain(epoch),
-            lambda: drain(read),
-        )
+        n = len(files) // batch * batch
+        name = f"input pipeline on {typical(files)}, against Keras' Random* layers"
+        return pair(name, "images/s", n, lambda: drain(epoch), lambda: drain(read))
 
 
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
@@ -158,15 +147,10 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
             (folder / f"{i:04d}{file.suffix}").symlink_to(file.resolve())
         every, one = (*PREDICT, str(folder), *output), (*PREDICT, str(files[0]), *output)
         what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
+        cold = "one film from a cold start, against Keras"
         return [
             pair(what, "images/s", len(files), lambda: start(*every), decode_all),
-            pair(
-                "one film from a cold start, against Keras",
-                "films/s",
-                1,
-                lambda: start(*one),
-                lambda: start("-c", keras_way, *networks),
-            ),
+            pair(cold, "films/s", 1, lambda: start(*one), lambda: start("-c", keras_way, *networks)),
         ]
 
 
@@ -181,24 +165,21 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     backend.start(0, backend.precision())
     network = train.compiled(steps, config)
     batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps)
-    others = {}
     try:
         from tools.bench_torch import training_steps
     except ImportError:
         say("PyTorch is not installed: the training step is not compared with its")
-    else:
-        for kind in ("float32", "bfloat16"):
-            others[f"PyTorch in {kind}"] = training_steps(network, x, y, steps, kind == "bfloat16")
-    return [
-        pair(
-            f"training step, against {name}",
-            "images/s",
-            steps * config.batch_size,
-            lambda: network.fit(batches, epochs=1, shuffle=False, verbose=0),
-            other,
-        )
-        for name, other in others.items()
-    ]
+        return []
+
+    def ours() -> object:
+        return network.fit(batches, epochs=1, shuffle=False, verbose=0)
+
+    rows = []
+    for kind in ("float32", "bfloat16"):
+        theirs = training_steps(network, x, y, steps, kind == "bfloat16")
+        name = f"training step, against PyTorch in {kind}"
+        rows.append(pair(name, "images/s", steps * config.batch_size, ours, theirs))
+    return rows
 
 
 # --- growth: the study's own steps on more and more films, each in a process of its own ---
@@ -263,11 +244,12 @@ def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             repeat(drawn, Path(name) / "chest_xray", count)
             for step in STEPS:
-                command = [sys.executable, "-m", "tools.bench", "--step", step, "--folder", name]
-                done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-                if done.returncode:
-                    raise UserError(f"{count:,} films, {step}: stopped, see above. Nothing is written.")
-                rows.append({"images": count, "step": step} | json.loads(done.stdout.splitlines()[-1]))
+                try:
+                    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                        measured = alone.submit(measure, step, Path(name)).result()
+                except BrokenProcessPool as error:
+                    raise UserError(f"{count:,} films, {step}: out of memory. Nothing is written.") from error
+                rows.append({"images": count, "step": step} | measured)
                 say(f"{count:,} films, {step}: {rows[-1]['seconds']:.1f} s, at most {rows[-1]['peak_mb']:,} MB")
     return pd.DataFrame(rows)
 
@@ -285,16 +267,11 @@ def keep(rows: list[dict], table: Path) -> None:
 
 def main() -> int:
     """Command line: python -m tools.bench [--growth]; writes bench.csv, with --growth growth.csv."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--growth", action="store_true", help="seconds and memory by number of films")
-    parser.add_argument("--step", choices=STEPS, help="measure this one, on the films of --folder; prints JSON")
-    parser.add_argument("--folder", type=Path)
-    arguments = parser.parse_args()
-    config = load_config()
+    config, arguments = load_config(), parser.parse_args()
     try:
-        if arguments.step:
-            print(json.dumps(measure(arguments.step, arguments.folder)))
-        elif arguments.growth:
+        if arguments.growth:
             config.build.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=config.build) as name:
                 write_table(growth(SIZES, Path(name)), config.results / "growth.csv")

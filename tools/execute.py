@@ -34,7 +34,7 @@ REMOVED = "This cell shows radiographs, which are not published. `make reproduce
 
 
 # Jupyter's own page without the scripts that it would fetch (the notebooks hold no formula, widget or diagram), with
-# code folded, dark where the reader's system is, and figures described.
+# code folded, JupyterLab's dark theme where the reader's system is dark, and figures described.
 TEMPLATE = """{% extends 'index.html.j2' %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
@@ -43,19 +43,18 @@ TEMPLATE = """{% extends 'index.html.j2' %}
 {% block data_png %}<div class="jp-RenderedImage jp-OutputArea-output">
 <img alt="{{ output.metadata.alt | escape_html }}" src="data:image/png;base64,{{ output.data['image/png'] }}">
 </div>{% endblock %}
-{% block extra_css %}<style>
-main { max-width: 62rem; margin: auto; }
-.code summary { cursor: pointer; font-size: small; opacity: 0.6; margin-left: 5rem; }
+{% block html_head_css %}
+{{ resources.include_css("static/theme-dark.css")
+   | replace('<style', '<style media="screen and (prefers-color-scheme: dark)"') }}
+<style>
+:root { color-scheme: light dark; }
+main { max-width: 60rem; margin: auto; }
+.code summary { cursor: pointer; font-size: small; color: var(--jp-content-font-color2); }
+.highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 .jp-RenderedImage img { display: block; margin: auto; max-width: 100%; max-height: 60rem; width: auto; }
-.jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%; }
-@media (prefers-color-scheme: dark) {
-  :root, body { --jp-layout-color0: #14161a; --jp-layout-color1: #14161a; --jp-cell-editor-background: #1d2026;
-    --jp-content-font-color0: #eee; --jp-content-font-color1: #ddd; --jp-content-font-color2: #bbb;
-    --jp-rendermime-table-row-background: #1d2026; --jp-rendermime-table-row-hover-background: #2a2e36;
-    --jp-content-link-color: #7db7ff; --jp-cell-prompt-not-active-opacity: 0.6; color: #ddd; background: #14161a; }
-  .jp-RenderedHTMLCommon code { background: #2a2e36 !important; }
-  .highlight pre, .highlight span { color: #ddd !important; }
-}
+.jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%;
+  color: var(--jp-content-font-color1); }
+.jp-RenderedHTMLCommon th { overflow-wrap: anywhere; }
 </style>{% endblock %}
 """
 
@@ -162,14 +161,11 @@ def run(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def done(target: Path, needs: list[Path]) -> bool:
-    """Whether `target` is newer than all that it needs, as make asks."""
-    return target.exists() and all(need.stat().st_mtime <= target.stat().st_mtime for need in needs if need.exists())
-
-
-def missing(table: Path | None) -> bool:
-    """Whether a table is wanted that is not there."""
-    return table is not None and not table.exists()
+def done(target: Path, needs: list[Path], table: Path | None = None) -> bool:
+    """Whether `target` is newer than all that it needs, as make asks, and the table that it writes is there."""
+    if not target.exists() or (table is not None and not table.exists()):
+        return False
+    return all(need.stat().st_mtime <= target.stat().st_mtime for need in needs if need.exists())
 
 
 def executed(folder: Path) -> list[Path]:
@@ -191,18 +187,15 @@ def publish(folder: Path, target: Path) -> str:
     for source in executed(folder):
         notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
         if source.stem in pages.ANSWERS:
-            notebook.cells[0].source = answered(notebook.cells[0].source, pages.ANSWERS[source.stem]())
+            answer = f"{ANSWER} {pages.ANSWERS[source.stem]()}"
+            opening = notebook.cells[0]
+            opening.source = re.sub(f"{re.escape(ANSWER)}.*", lambda _, text=answer: text, opening.source)
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
             os.utime(published, (source.stat().st_atime, source.stat().st_mtime))
             written.append(str(published))
     return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
-
-
-def answered(opening: str, answer: str) -> str:
-    """A notebook's opening with the answer in the line that begins with ANSWER."""
-    return re.sub(f"{re.escape(ANSWER)}.*", lambda _: f"{ANSWER} {answer}", opening)
 
 
 def together(paths: list[Path]) -> nbformat.NotebookNode:
@@ -230,7 +223,8 @@ def headings(notebook: nbformat.NotebookNode) -> list[tuple[int, str]]:
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
     """The notebook as an HTML page with its figures inside and no reference to anything outside."""
     described, _ = DescribeFigures().preprocess(copy.deepcopy(notebook), {})
-    page, _ = HTMLExporter(raw_template=TEMPLATE).from_notebook_node(described, {"metadata": {"name": title}})
+    exporter = HTMLExporter(raw_template=TEMPLATE, exclude_input_prompt=True, exclude_output_prompt=True)
+    page, _ = exporter.from_notebook_node(described, {"metadata": {"name": title}})
     return page
 
 
@@ -255,7 +249,7 @@ def main() -> int:
         with alone():  # after waiting, the work may be done
             if arguments.publish or arguments.report:
                 say((publish if arguments.publish else report)(arguments.source, arguments.target))
-            elif missing(arguments.table) or not done(arguments.target, [arguments.source, *arguments.needs]):
+            elif not done(arguments.target, [arguments.source, *arguments.needs], arguments.table):
                 return _execute(arguments.source, arguments.target)
     except UserError as error:
         say(str(error))

@@ -23,7 +23,7 @@ def _table(header: str, rows: list[str]) -> str:
 
 
 def _metrics() -> pd.DataFrame:
-    return _headline().set_index(["network", "split", "seed", "statistic"])
+    return _read("metrics", dtype={"seed": str}).set_index(["network", "split", "seed", "statistic"])
 
 
 def _seconds() -> dict[str, float]:
@@ -71,21 +71,21 @@ def results() -> str:
         own = f"**{named}**" if first.group == "this study" else named
         cells = [_narrow(by.loc[statistic]) if statistic in by.index else "" for statistic in metrics.HEADLINE]
         rows.append(f"{own} | {first.measured_on},<br>n = {first.n_films:,.0f} | {' | '.join(cells)}")
-    below = _below() + (
+    return _result_table(" | measured on", rows) + (
         " The field's figures are those that its authors give; [field.csv](field.csv) says whose weights were "
         "pretrained, who used extra labels (here: lung masks) and who chose the threshold on test. Claims on other "
         "splits do not compare and are left out."
     )
-    return _table(" | measured on | AUROC | accuracy | sensitivity | specificity", rows) + f"\n\n{below}"
 
 
-def _below() -> str:
+def _result_table(first: str, rows: list[str]) -> str:
+    """A table of the four headline statistics, and what its figures are."""
     one, per_child = _metrics().loc[("xray_cnn", "test", "mean", "auroc")], _read("parts")
     seeds = len({seed for network, _, seed, _ in _metrics().index if network == "xray_cnn" and seed.isdigit()})
     of_child = (per_child.network == "xray_cnn") & (per_child.unit == "child") & (per_child.part == "all")
     child = per_child[of_child & per_child.statistic.isin(["auroc", "accuracy"])].set_index("statistic")
-    return (
-        f"Test, n = {one.n_films:,.0f} films of {one.n_children:.0f} children; mean ± SD over {seeds} seeds (95 % "
+    return _table(f"{first} | AUROC | accuracy | sensitivity | specificity", rows) + (
+        f"\n\nTest, n = {one.n_films:,.0f} films of {one.n_children:.0f} children; mean ± SD over {seeds} seeds (95 % "
         "interval over patients). The published network decides at 0.5, as it did; the others at the threshold chosen "
         f"on tune. Per child (mean logit over a child's films): AUROC {_interval(child.loc['auroc'])}, accuracy "
         f"{_interval(child.loc['accuracy'])}. With both thresholds chosen on tune, accuracy is "
@@ -106,7 +106,7 @@ def headline() -> str:
     for (network, seed), name in NAMES.items():
         cells = [tables.interval_text(rows.loc[(network, "test", seed, s)]) for s in metrics.HEADLINE]
         lines.append(f"{name} | {' | '.join(cells)}")
-    return _table("network | AUROC | accuracy | sensitivity | specificity", lines) + f"\n\n{_below()}"
+    return _result_table("network", lines)
 
 
 def short_results() -> str:
@@ -117,7 +117,7 @@ def short_results() -> str:
     for name in names:
         by = table[table.row == name].set_index("statistic")
         rows.append(f"{name} | {' | '.join(_narrow(by.loc[statistic]) for statistic in metrics.HEADLINE)}")
-    return _table("network | AUROC | accuracy | sensitivity | specificity", rows) + f"\n\n{_below()}"
+    return _result_table("network", rows)
 
 
 def plain() -> str:
@@ -190,9 +190,8 @@ def locator() -> str:
 
 def findings() -> str:
     """Findings as a list whose words follow from the figures."""
-    return "\n".join(
-        f"- {text}" for text in (_threshold(), _corruptions(), _bare(found.field(_headline(), _read("field"))))
-    )
+    field = _bare(found.field(_metrics().reset_index(), _read("field")))
+    return "\n".join(f"- {text}" for text in (_threshold(), _corruptions(), field))
 
 
 def _threshold() -> str:
@@ -280,17 +279,14 @@ def portable() -> str:
 
 def counts() -> str:
     """Films and patients by split and subtype."""
-    index = pd.read_csv(RESULTS / "index.csv", keep_default_na=False)
-    table = index.groupby(["split", "subtype"]).agg(films=("path", "size"), patients=("patient", "nunique"))
-    lines = ["| split | subtype | films | patients |", "|---|---|---|---|"]
-    for split in ("train", "tune", "val", "test"):
-        for subtype, row in table.loc[split].iterrows():
-            lines.append(f"| {split} | {subtype} | {row.films:,} | {row.patients:,} |")
-    return "\n".join(lines)
-
-
-def _headline() -> pd.DataFrame:
-    return _read("metrics", dtype={"seed": str})
+    table = _read("index", keep_default_na=False).groupby(["split", "subtype"])
+    table = table.agg(films=("path", "size"), patients=("patient", "nunique"))
+    order = ["train", "tune", "val", "test"]
+    rows = [
+        f"{split} | {subtype} | {films:,} | {patients:,}"
+        for (split, subtype), films, patients in table.loc[order].itertuples()
+    ]
+    return _table("split | subtype | films | patients", rows)
 
 
 def _bare(finding: str) -> str:
@@ -300,7 +296,7 @@ def _bare(finding: str) -> str:
 ANSWERS = {  # notebook -> its answer, a finding of the committed run
     "01_explore": lambda: _bare(found.framing_film(_read("framing_film"), "people's masks")),
     "02_train": lambda: f"{_bare(found.framing(_read('framing')))} {_bare(found.ablation(_read('ablation')))}",
-    "03_evaluate": lambda: _bare(found.headline(_headline())),
+    "03_evaluate": lambda: _bare(found.headline(_metrics().reset_index())),
     "04_predict_val": lambda: _bare(found.val(_read("val_films"))),
     "05_robustness": lambda: _bare(
         found.robustness(_read("robustness", na_values={"sd": [""]}, keep_default_na=False))

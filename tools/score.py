@@ -39,10 +39,8 @@ def index_folder(root: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     if (root / "index.csv").exists():
         known = pd.read_csv(root / "index.csv", dtype=str)
-        of = dict(zip(known.iloc[:, 0].map(lambda name: Path(name).name), known.patient, strict=True))
-        table["patient"] = [
-            of.get(Path(path).name, patient) for path, patient in zip(table.path, table.patient, strict=True)
-        ]
+        patients = known.patient.set_axis(known.iloc[:, 0].map(_name))
+        table["patient"] = table.path.map(_name).map(patients).fillna(table.patient)
     return table
 
 
@@ -69,11 +67,8 @@ def score(root: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Mean over seeds of each statistic, at each seed's tune threshold, with intervals over patients."""
-    points = {
-        seed: metrics.OperatingPoint(t, "highest balanced accuracy", "tune")
-        for seed, t in _thresholds(_known()).items()
-    }
-    each = [metrics.statistics(part, points[seed].threshold) for seed, part in predictions.groupby("seed")]
+    thresholds = _thresholds(_known())
+    each = [metrics.statistics(part, thresholds[seed]) for seed, part in predictions.groupby("seed")]
     first = predictions[predictions.seed == config.seeds[0]]
 
     def mean(weights: np.ndarray) -> dict:
@@ -98,11 +93,8 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     no such film.
     """
     thresholds, known = _thresholds(known), known[known.network == "xray_cnn"]
-    name = known.path.map(lambda path: Path(path).name)
-    both = predictions.assign(name=predictions.path.map(lambda path: Path(path).name)).merge(
-        known.assign(name=name, twin=expit(known.logit))[["name", "seed", "label", "twin"]],
-        on=["name", "seed", "label"],
-    )
+    known = known.assign(name=known.path.map(_name), twin=expit(known.logit))[["name", "seed", "label", "twin"]]
+    both = predictions.assign(name=predictions.path.map(_name)).merge(known, on=["name", "seed", "label"])
     if both.empty:
         return both
     threshold = both.seed.map(thresholds)
@@ -113,6 +105,10 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     row = {"films": both.name.nunique(), "seeds": both.seed.nunique(), "mean": both.difference.mean()}
     row |= {"p95": both.difference.quantile(0.95), "decisions_differ": both.flipped.sum() / both.seed.nunique()}
     return pd.DataFrame([row])
+
+
+def _name(path: str) -> str:
+    return Path(path).name
 
 
 @cache

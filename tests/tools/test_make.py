@@ -10,13 +10,13 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CELL = """
 import time
 from xraylib.config import load_config
 from xraylib.files import write_bytes
 print("at work", flush=True)
-time.sleep(4)
+time.sleep(2)
 write_bytes(b"table", load_config().results / {name!r})
 """
 
@@ -55,7 +55,7 @@ def make(clone, *arguments, **more):
 
 @pytest.fixture
 def short_study(clone):
-    """The clone with two notebooks that take four seconds each, and phantoms that need no drawing."""
+    """The clone with two notebooks that take two seconds each, and phantoms that need no drawing."""
     shutil.rmtree(clone / "notebooks")
     (clone / "notebooks").mkdir()
     for name, table in {"01_explore": "index.csv", "02_train": "predictions.csv"}.items():
