@@ -102,7 +102,11 @@ def test_chance_is_said_where_the_interval_holds_one_half(interval, words):
 
 @pytest.mark.parametrize(
     ("lower", "upper", "words"),
-    [(-0.2, -0.1, "Grad-CAM better than"), (0.1, 0.2, "Grad-CAM worse than"), (-0.1, 0.1, "Grad-CAM no better than")],
+    [
+        (-0.2, -0.1, "Grad-CAM does better than"),
+        (0.1, 0.2, "Grad-CAM does worse than"),
+        (-0.1, 0.1, "Grad-CAM does no better than"),
+    ],
 )
 def test_a_map_is_better_than_the_centre_only_where_the_interval_says_so(lower, upper, words):
     row = {"method": "Grad-CAM", "difference_lower": lower, "difference_upper": upper}

@@ -95,7 +95,8 @@ def sizes(index: pd.DataFrame) -> str:
     if index.width.nunique() == index.height.nunique() == 1:
         return f"{SHOWS}Here every film has {by.width[0]:.0f} x {by.height[0]:.0f} pixels: no size to learn from."
     normal, ill = (f"{by.width[label]:,.0f} x {by.height[label]:,.0f}" for label in (0, 1))
-    return f"{SHOWS}A NORMAL film has {normal} pixels, a PNEUMONIA film {ill} (medians): the size tells the class."
+    word = "differ: the size tells the class" if (by.loc[0] / by.loc[1] - 1).abs().max() > 0.1 else "are much the same"
+    return f"{SHOWS}Medians of NORMAL films, {normal} pixels, and of PNEUMONIA films, {ill}, {word}."
 
 
 def framing_film(table: pd.DataFrame, source: str) -> str:
@@ -240,7 +241,7 @@ def published_seen(table: pd.DataFrame) -> str:
     by = table.set_index("films")
     seen, others, test = (by.loc[name] for name in ("seen in training", "train folder, not seen", "test folder"))
     memory = "did not memorise" if seen.accuracy - others.accuracy < 0.02 else "does better on what it saw"
-    alike = "look different" if test.specificity < others.specificity - 0.05 else "look alike"
+    alike = "look different" if test.specificity < others.specificity - 0.05 else "look like the others"
     return (
         f"{SHOWS}Accuracy is {seen.accuracy:.3f} on the films that it learned from and {others.accuracy:.3f} on the "
         f"others of the same folder: it {memory}. On test it is {test.accuracy:.3f}, and specificity "
@@ -424,7 +425,7 @@ def sanity_check(table: pd.DataFrame) -> str:
 
 def removal(areas: pd.DataFrame) -> str:
     """areas: removal_areas.csv; difference: the map's area minus the centre prior's."""
-    names = ("better than", "worse than", "no better than")  # deletion: the smaller area is the better
+    names = ("does better than", "does worse than", "does no better than")  # deletion: the smaller area is the better
     parts = []
     for row in areas[areas.method != "centre prior"].itertuples():
         one = pd.Series({"lower": row.difference_lower, "upper": row.difference_upper})
