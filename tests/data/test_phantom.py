@@ -52,12 +52,6 @@ def test_names_are_read_as_the_children_that_were_drawn():
 # --- lesions ---
 
 
-def test_only_pneumonia_has_a_lesion():
-    assert not any(phantom.shadow(item)[1].any() for item in items("normal", 4))
-    for subtype in ("bacteria", "virus"):
-        assert all(phantom.shadow(item)[1].any() for item in items(subtype))
-
-
 @pytest.mark.parametrize("subtype", ["bacteria", "virus"])
 def test_a_lesion_adds_attenuation_where_its_mask_is_and_hardly_elsewhere(subtype):
     for item in items(subtype, 6):
@@ -118,19 +112,12 @@ def test_lungs_are_two_do_not_depend_on_the_disease_and_hold_the_lesion(drawn):
 
 def test_the_class_cannot_be_read_from_what_is_not_the_lesion():
     # Bounds: with 80 + 80 images the SD of a chance AUROC is 0.046, so that 0.13 is nearly three of them.
-    chosen = [
-        phantom.Item("", subtype, 1000 + i, 1000 + i)
-        for i in range(80)
-        for subtype in ("normal", ("bacteria", "virus")[i % 2])
-    ]
-    chosen = [dataclasses.replace(item, patient=2000 + i, image=2000 + i) for i, item in enumerate(chosen)]
     rows = []
-    for item in chosen:
+    for i, subtype in enumerate(("normal", "bacteria", "normal", "virus") * 40):
+        item = phantom.Item("", subtype, 2000 + i, 2000 + i)
         film = phantom.expose(phantom.shadow(item)[0], item)
         grey = np.asarray(film, float)
-        rows.append(
-            (item.subtype != "normal", grey.mean(), grey.std(), film.width, film.height, film.width / film.height)
-        )
+        rows.append((subtype != "normal", grey.mean(), grey.std(), film.width, film.height, film.width / film.height))
     table = np.array(rows, float)
     for column, name in enumerate(("mean", "SD", "width", "height", "aspect"), 1):
         auroc = roc_auc_score(table[:, 0], table[:, column])
