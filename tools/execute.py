@@ -187,9 +187,8 @@ def publish(folder: Path, target: Path) -> str:
     for source in executed(folder):
         notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
         if source.stem in pages.ANSWERS:
-            answer = f"{ANSWER} {pages.ANSWERS[source.stem]()}"
-            opening = notebook.cells[0]
-            opening.source = re.sub(f"{re.escape(ANSWER)}.*", lambda _, text=answer: text, opening.source)
+            answer = f"{ANSWER} {pages.ANSWERS[source.stem]()}".replace("\\", r"\\")
+            notebook.cells[0].source = re.sub(f"{re.escape(ANSWER)}.*", answer, notebook.cells[0].source)
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)

@@ -22,12 +22,10 @@ def walk(optimizer, steps=30):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"learning_rate": 0.1},
-        {"learning_rate": 0.05, "weight_decay": 0.3},
         {"learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 30, warmup_target=0.2, warmup_steps=5)},
-        {"learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+        {"learning_rate": 0.1, "weight_decay": 0.3, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
     ],
-    ids=["plain", "decay", "schedule", "moments"],
+    ids=["schedule", "decay and moments"],
 )
 def test_it_walks_as_keras_adamw_does(settings):
     ours, theirs = walk(FusedAdamW(**settings)), walk(keras.optimizers.AdamW(**settings))

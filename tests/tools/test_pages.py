@@ -108,14 +108,6 @@ def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exis
     assert not missing
 
 
-def test_every_kind_of_changed_film_has_its_line():
-    table = pd.read_csv(pages.RESULTS / "ood.csv")
-    lines = pages.outliers().splitlines()[2:]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == table.kind.tolist()
-    for line, row in zip(lines, table.itertuples(), strict=True):
-        assert line.endswith(f"| {row.not_assessed:.3f} |")
-
-
 def test_speed_is_shown_as_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "RESULTS", tmp_path)
     rows = [
