@@ -202,8 +202,8 @@ def test_learning_curves_have_one_metric_an_axis_and_leave_out_a_single_epoch():
 
 
 def test_a_threshold_that_test_chose_is_hollow_and_what_the_train_folder_gave_has_a_star():
-    rows = [("published experiment", "claimed", "train folder", ""), ("this study", "ours", "test", "no"),
-            ("field", "theirs", "official test", "yes")]  # fmt: skip
+    rows = [("published experiment", "claimed", "train folder", False), ("this study", "ours", "test", False),
+            ("field", "theirs", "official test", True)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["group", "row", "measured_on", "test_chose_threshold"])
     table = table.assign(statistic="accuracy", value=0.9, lower=0.8, upper=0.95, n_films=624)
     fig, axes = plots.figure(1, 2)
@@ -214,19 +214,9 @@ def test_a_threshold_that_test_chose_is_hollow_and_what_the_train_folder_gave_ha
     assert "hollow: threshold chosen on test" in [text.get_text() for text in fig.legends[0].get_texts()]
 
 
-@pytest.mark.parametrize(("width", "drawn"), [([64, 64], "size of the file (kB)"), ([64, 65], "width (pixels)")])
-def test_sizes_draw_what_varies(width, drawn):
-    table = pd.DataFrame({"path": ["a", "b"], "patient": ["a", "b"], "split": "test", "label": [0, 1], "height": 64})
-    _, ax = plots.figure()
-    plots.sizes(table.assign(width=width, bytes=[1000, 2000]), ax)
-    assert ax.get_xlabel() == drawn
-
-
-def test_deletion_draws_no_insertion():
-    curves = pd.DataFrame({"test": ["deletion"] * 2 + ["insertion"], "method": "Grad-CAM", "share": [0, 1, 0],
-                           "probability": [0.9, 0.2, 0.5]})  # fmt: skip
-    areas = pd.DataFrame({"test": ["deletion", "insertion"], "method": "Grad-CAM", "n_films": 78, "area": [0.5, 0.9],
-                          "lower": 0.4, "upper": 0.95})  # fmt: skip
+def test_deletion_names_the_area_under_each_curve():
+    curves = pd.DataFrame({"method": "Grad-CAM", "share": [0, 1], "probability": [0.9, 0.2]})
+    areas = pd.DataFrame({"method": ["Grad-CAM"], "n_films": 78, "area": 0.5, "lower": 0.4, "upper": 0.95})
     fig, ax = plots.figure()
     plots.deletion(curves, areas, ax)
     assert [line.get_ydata().tolist() for line in ax.lines] == [[0.9, 0.2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -22,8 +23,20 @@ def _table(header: str, rows: list[str]) -> str:
     return "\n".join([f"| {header} |", "|" + "---|" * (header.count("|") + 1), *(f"| {row} |" for row in rows)])
 
 
+def _lines(table: pd.DataFrame, line: str) -> list[str]:
+    """A line of text for each row of the table, whose columns the line names in braces."""
+    return [line.format(**row) for row in table.to_dict("records")]
+
+
 def _metrics() -> pd.DataFrame:
     return _read("metrics", dtype={"seed": str}).set_index(["network", "split", "seed", "statistic"])
+
+
+def _on_test(statistics: Iterable[str]) -> list[str]:
+    """A line for each of NAMES: its name and those statistics of test, with SD and interval."""
+    rows, names = _metrics(), NAMES.items()
+    cells = {key: [tables.interval_text(rows.loc[(key[0], "test", key[1], s)]) for s in statistics] for key, _ in names}
+    return [" | ".join([name, *cells[key]]) for key, name in names]
 
 
 def _seconds() -> dict[str, float]:
@@ -101,12 +114,7 @@ def _narrow(row: pd.Series) -> str:
 
 def headline() -> str:
     """The result table of test: network, AUROC, accuracy, sensitivity, specificity, with SD and interval."""
-    rows = _metrics()
-    lines = []
-    for (network, seed), name in NAMES.items():
-        cells = [tables.interval_text(rows.loc[(network, "test", seed, s)]) for s in metrics.HEADLINE]
-        lines.append(f"{name} | {' | '.join(cells)}")
-    return _result_table("network", lines)
+    return _result_table("network", _on_test(metrics.HEADLINE))
 
 
 def short_results() -> str:
@@ -179,13 +187,9 @@ def ablation() -> str:
 
 def locator() -> str:
     """Dice and overlap of the boxes by split and class."""
-    table = _read("lungs")
-    numbers = ["dice", "dice_p5", "iou", "iou_p5"]
-    rows = [
-        " | ".join([row["split"], row["class"], f"{row.films:,}", *(f"{row[name]:.3f}" for name in numbers)])
-        for _, row in table.iterrows()
-    ]
-    return _table("split | class | films | Dice | 5th percentile | box overlap | 5th percentile", rows)
+    line = "{split} | {class} | {films:,} | {dice:.3f} | {dice_p5:.3f} | {iou:.3f} | {iou_p5:.3f}"
+    header = "split | class | films | Dice | 5th percentile | box overlap | 5th percentile"
+    return _table(header, _lines(_read("lungs"), line))
 
 
 def findings() -> str:
@@ -248,24 +252,21 @@ def speed() -> str:
 
 def subgroups() -> str:
     """Sensitivity and specificity by subgroup, with intervals and n."""
-    rows = [f"{r.part} | {r.n_films} | {r.statistic} | {_interval(r)}" for r in _read("subgroups").itertuples()]
-    return _table("part of test | films | statistic | mean over seeds (95 % interval)", rows)
+    line = "{part} | {n_films} | {statistic} | {value:.3f} ({lower:.3f}-{upper:.3f})"
+    header = "part of test | films | statistic | mean over seeds (95 % interval)"
+    return _table(header, _lines(_read("subgroups"), line))
 
 
 def calibration() -> str:
     """Brier score and expected calibration error on test, with intervals."""
-    rows, names = _metrics(), ("brier", "expected_calibration_error")
-    lines = [
-        f"{name} | {' | '.join(tables.interval_text(rows.loc[(network, 'test', seed, s)]) for s in names)}"
-        for (network, seed), name in NAMES.items()
-    ]
+    lines = _on_test(("brier", "expected_calibration_error"))
     return _table("network | Brier score | expected calibration error", lines)
 
 
 def outliers() -> str:
     """Share of changed test films that are not assessed, a row per kind."""
-    rows = [f"{r.kind} | {r.wanted} | {r.films:,} | {r.not_assessed:.3f}" for r in _read("ood").itertuples()]
-    return _table("test films, changed | should be | films | share not assessed", rows)
+    lines = _lines(_read("ood"), "{kind} | {wanted} | {films:,} | {not_assessed:.3f}")
+    return _table("test films, changed | should be | films | share not assessed", lines)
 
 
 def portable() -> str:
@@ -280,13 +281,9 @@ def portable() -> str:
 def counts() -> str:
     """Films and patients by split and subtype."""
     table = _read("index", keep_default_na=False).groupby(["split", "subtype"])
-    table = table.agg(films=("path", "size"), patients=("patient", "nunique"))
-    order = ["train", "tune", "val", "test"]
-    rows = [
-        f"{split} | {subtype} | {films:,} | {patients:,}"
-        for (split, subtype), films, patients in table.loc[order].itertuples()
-    ]
-    return _table("split | subtype | films | patients", rows)
+    table = table.agg(films=("path", "size"), patients=("patient", "nunique")).loc[["train", "tune", "val", "test"]]
+    line = "{split} | {subtype} | {films:,} | {patients:,}"
+    return _table("split | subtype | films | patients", _lines(table.reset_index(), line))
 
 
 def _bare(finding: str) -> str:

@@ -139,21 +139,14 @@ def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
 
 def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
-    """Width against height in pixels, a point per film, by class; where all films have one size, bytes per file."""
+    """Width against height in pixels, a point per film, by class."""
     _some(index, "sizes", "the index table")
-    named = index.assign(true=_true(index), kB=index.bytes / 1e3)
-    look = {"hue": "true", "palette": PALETTE, "hue_order": PALETTE, "ax": ax}
-    if len(index[["width", "height"]].drop_duplicates()) == 1:
-        sns.histplot(named, x="kB", element="step", stat="percent", common_norm=False, **look)
-        ax.set(xlabel="size of the file (kB)", ylabel="films of the class (%)")
-        what = f"Files, {index.width.iloc[0]} x {index.height.iloc[0]} pixels each"
-    else:  # shuffled, else the class drawn last hides the other
-        sns.scatterplot(named.sample(frac=1, random_state=0), x="width", y="height", style="true", s=10, alpha=0.6,
-                        markers={"NORMAL": "o", "PNEUMONIA": "X"}, clip_on=False, **look)  # fmt: skip
-        ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
-        what = "Sizes of the files"
+    mixed = index.assign(true=_true(index)).sample(frac=1, random_state=0)  # else the class drawn last hides the other
+    sns.scatterplot(mixed, x="width", y="height", hue="true", style="true", palette=PALETTE, hue_order=PALETTE, s=10,
+                    alpha=0.6, markers={"NORMAL": "o", "PNEUMONIA": "X"}, clip_on=False, ax=ax)  # fmt: skip
+    ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
     ax.get_legend().set_title("")
-    return _title(ax, what, index, kind)
+    return _title(ax, "Sizes of the files", index, kind)
 
 
 def radiographs(images: Sequence[np.ndarray], titles: Sequence[str], axes, what: str, kind: str = ""):
@@ -314,7 +307,8 @@ def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame, kind: str 
         for epoch, event in (events or {}).items():
             ax.axvline(epoch, color=GREY, linestyle=":", linewidth=0.8)
             ax.annotate(f" {event}", (epoch, 1), xycoords=("data", "axes fraction"), va="bottom", fontsize=6.5)
-        ax.set(xlabel="epoch (band: range over seeds)", ylabel=metric)
+        label = {"loss": "loss (train: smoothed labels)"}.get(metric, metric)
+        ax.set(xlabel="epoch (band: range over seeds)", ylabel=label)
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         ax.grid(axis="y")
     _legend_below(axes[0], 2)
@@ -400,12 +394,12 @@ def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: s
 def story(table: pd.DataFrame, axes, kind: str = ""):
     """What was claimed, the same on test, baselines, this study and other work: AUROC on axes[0], accuracy on axes[1].
 
-    table: group, row, measured_on, statistic, value, lower, upper, n_films, and test_chose_threshold ("yes": hollow).
+    table: group, row, measured_on, statistic, value, lower, upper, n_films, and test_chose_threshold (bool).
     """
     rows, train = list(dict.fromkeys(table.row)), set(table.row[table.measured_on == "train folder"])
     for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
         part = table[table.statistic == statistic].set_index("row").reindex(rows).reset_index()
-        chose = part.get("test_chose_threshold", pd.Series("", part.index)) == "yes"
+        chose = part.test_chose_threshold.eq(True)
         names = part.row + np.where(part.row.isin(train), " *", "")
         part = part.assign(hollow=chose, group=part.group.fillna("field"), row=names)
         xlabel = STATISTICS.get(statistic, statistic)
@@ -414,7 +408,7 @@ def story(table: pd.DataFrame, axes, kind: str = ""):
     axes[1].set_yticklabels([])
     for look in [GROUPS[group] for group in dict.fromkeys(table.group)]:
         axes[1].plot([], [], look[2], color=look[0], label=look[3], markersize=4.5)
-    if "test_chose_threshold" in table:
+    if table.test_chose_threshold.any():
         axes[1].plot([], [], "D", color=GREY, mfc="white", label="hollow: threshold chosen on test", markersize=4.5)
     _legend_below(axes[1], 3)
     n = table[table.measured_on == "test"].n_films.iloc[0]
@@ -655,7 +649,6 @@ def deletion(curves: pd.DataFrame, areas: pd.DataFrame, ax: Axes, kind: str = ""
     curves: method, share, probability; areas: method, n_films, area, lower, upper (columns of saliency.deletion).
     """
     _some(curves, "deletion", "columns method, share and probability")
-    curves, areas = (t[t.test == "deletion"] if "test" in t else t for t in (curves, areas))
     of = areas.set_index("method")
     for (colour, dash, marker), (name, rows) in zip(OTHERS, curves.groupby("method", sort=False), strict=False):
         text = f"{name}: {of.area[name]:.2f} ({of.lower[name]:.2f}-{of.upper[name]:.2f})"
