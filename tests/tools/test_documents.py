@@ -11,8 +11,6 @@ import nbformat
 import pytest
 import yaml
 
-from xraylib.evaluation import tables
-
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 PAGES = [name for name in TRACKED if name.endswith(".md")]
@@ -147,8 +145,3 @@ def test_the_citation_names_what_pyproject_says():
     assert (cited["version"], cited["license"]) == (project["version"], project["license"])
     assert f"## {project['version']}" in text("CHANGELOG.md")
     assert text("README.md").startswith(f"# {cited['title']}\n")
-
-
-def test_the_baselines_named_are_those_that_notebook_two_makes():
-    header = (ROOT / "results" / "baselines.csv").read_text().split("\n")[1:]
-    assert {line.split(",")[0] for line in header if line} == set(tables.BASELINES)
