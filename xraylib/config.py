@@ -69,7 +69,7 @@ _SHORTER: dict[str, dict[str, Any]] = {
     "full": {},
     "verify": {},  # the tables and figures of full, computed again from its predictions
     "demo": {
-        "epochs": 30,
+        "epochs": 16,
         "batch_size": 16,
         # From 350 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
         "without": ("zoom", "aspect", "tone"),
