@@ -40,7 +40,7 @@ PREDICT = ("-m", "xraylib.predict")
 
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
-    """Print and return name, ours, other, unit, ratio: `work` units a second by each of two functions, best of ROUNDS."""
+    """Print and return name, ours, other, unit, ratio: `work` units a second by two functions, best of ROUNDS."""
     best = {"ours": np.inf, "other": np.inf}
     for _ in range(ROUNDS):
         for which, function in (("ours", ours), ("other", other)):
@@ -240,10 +240,8 @@ def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
                 try:
                     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
                         measured = alone.submit(measure, step, Path(name)).result()
-                except BrokenProcessPool as error:
-                    raise UserError(
-                        f"{count:,} films, {step}: stopped, most likely for want of memory. Nothing is written."
-                    ) from error
+                except (BrokenProcessPool, subprocess.CalledProcessError) as error:
+                    raise UserError(f"{count:,} films, {step}: stopped. {error} Nothing is written.") from error
                 rows.append({"images": count, "step": step} | measured)
                 say(f"{count:,} films, {step}: {rows[-1]['seconds']:.1f} s, at most {rows[-1]['peak_mb']:,} MB")
     return pd.DataFrame(rows)
