@@ -47,14 +47,15 @@ TEMPLATE = """{% extends 'index.html.j2' %}
 {{ resources.include_css("static/theme-dark.css")
    | replace('<style', '<style media="screen and (prefers-color-scheme: dark)"') }}
 <style>
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --jp-mirror-editor-operator-color: var(--jp-content-font-color1);
+  --jp-mirror-editor-comment-color: var(--jp-content-font-color2); }
 main { max-width: 60rem; margin: auto; }
 .code summary { cursor: pointer; font-size: small; color: var(--jp-content-font-color2); }
 .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 .jp-RenderedImage img { display: block; margin: auto; max-width: 100%; max-height: 60rem; width: auto; }
 .jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%;
   color: var(--jp-content-font-color1); }
-.jp-RenderedHTMLCommon th { overflow-wrap: anywhere; }
+thead th { overflow-wrap: anywhere; }
 </style>{% endblock %}
 """
 
