@@ -208,16 +208,11 @@ def together(paths: list[Path]) -> nbformat.NotebookNode:
         for cell in one.cells:
             cell.id = f"{path.stem}-{cell.id}"[:64]
             notebook.cells.append(cell)
-        for level, heading in headings(one):
-            contents.append(f"{'  ' * (level - 1)}- [{heading}](#{heading.replace(' ', '-')})")
+        text = "\n".join(cell.source for cell in one.cells if cell.cell_type == "markdown")
+        for marks, heading in re.findall(r"^(##?) (.+)$", text, re.MULTILINE):
+            contents.append(f"{'  ' * (len(marks) - 1)}- [{heading}](#{heading.replace(' ', '-')})")
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents), id="contents"))
     return notebook
-
-
-def headings(notebook: nbformat.NotebookNode) -> list[tuple[int, str]]:
-    """Level, 1 or 2, and words of each heading in the notebook's text."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return [(len(marks), words) for marks, words in re.findall(r"^(##?) (.+)$", text, re.MULTILINE)]
 
 
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
