@@ -35,17 +35,9 @@ def world(tmp_path_factory) -> tuple[Path, pd.DataFrame, np.ndarray]:
             images.append(draw(rng, label))
             Image.fromarray(images[-1]).save(path, quality=95)
             split = folder if folder != "train" else ("tune" if i >= 48 else "train")
-            rows.append(
-                {
-                    "path": path.relative_to(root).as_posix(),
-                    "folder": folder,
-                    "split": split,
-                    "label": label,
-                    "subtype": "bacteria" if label else "normal",
-                    "patient": f"{folder}{i}",
-                    "sha256": f"{folder}{i}",
-                }
-            )
+            names = {"path": path.relative_to(root).as_posix(), "folder": folder, "split": split, "label": label}
+            subtype = "bacteria" if label else "normal"
+            rows.append(names | {"subtype": subtype, "patient": f"{folder}{i}", "sha256": f"{folder}{i}"})
     return root, pd.DataFrame(rows), np.stack(images)
 
 

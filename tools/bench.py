@@ -40,7 +40,7 @@ PREDICT = ("-m", "xraylib.predict")
 
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
-    """{"name", "ours", "other", "unit", "ratio"}: `work` units a second by each of two functions, best of ROUNDS."""
+    """Print and return name, ours, other, unit, ratio: `work` units a second by two functions, best of ROUNDS."""
     best = {"ours": np.inf, "other": np.inf}
     for _ in range(ROUNDS):
         for which, function in (("ours", ours), ("other", other)):
@@ -49,6 +49,7 @@ def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: C
             best[which] = min(best[which], time.perf_counter() - started)
     rate = {which: work / seconds for which, seconds in best.items()}
     ratio = rate["ours"] / rate["other"]
+    say(f"{name}: {rate['ours']:.1f} against {rate['other']:.1f} {unit}, ratio {ratio:.2f}")
     return {"name": name, "ours": rate["ours"], "other": rate["other"], "unit": unit, "ratio": ratio}
 
 
@@ -124,7 +125,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
     """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
     keras_way = (
-        "import sys, json, numpy as np, keras; import xraylib.network.model; from pathlib import Path; "
+        "import sys, keras; import xraylib.network.model; from pathlib import Path; "
         "from xraylib.data.images import decode\n"
         "for file in sys.argv[1:]:\n"
         "    network = keras.models.load_model(file)\n"
@@ -185,14 +186,6 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
 # --- growth: the study's own steps on more and more films, each in a process of its own ---
 
 
-def _index(config: Config) -> None:
-    write_table(build_index(config)[0], config.results / "index.csv")
-
-
-def _decode(config: Config) -> None:
-    images.load_images(config, load_index(config))
-
-
 def _train(config: Config) -> None:
     from xraylib.network import lungs, train
 
@@ -207,9 +200,9 @@ def _predict(config: Config) -> None:
     subprocess.run(command, cwd=REPOSITORY, check=True)
 
 
-STEPS: dict[str, Callable[[Config], None]] = {
-    "hashing and checking files": _index,
-    "decoding": _decode,
+STEPS: dict[str, Callable[[Config], object]] = {
+    "hashing and checking files": lambda config: write_table(build_index(config)[0], config.results / "index.csv"),
+    "decoding": lambda config: images.load_images(config, load_index(config)),
     "one epoch, then predicting all": _train,
     "make predict": _predict,
 }
@@ -247,8 +240,8 @@ def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
                 try:
                     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
                         measured = alone.submit(measure, step, Path(name)).result()
-                except BrokenProcessPool as error:
-                    raise UserError(f"{count:,} films, {step}: out of memory. Nothing is written.") from error
+                except (BrokenProcessPool, subprocess.CalledProcessError) as error:
+                    raise UserError(f"{count:,} films, {step}: stopped. {error} Nothing is written.") from error
                 rows.append({"images": count, "step": step} | measured)
                 say(f"{count:,} films, {step}: {rows[-1]['seconds']:.1f} s, at most {rows[-1]['peak_mb']:,} MB")
     return pd.DataFrame(rows)
@@ -284,19 +277,12 @@ def main() -> int:
 
 
 def bench(config: Config) -> None:
-    """Time every pair, print it and keep it in bench.csv."""
+    """Time every pair and keep it in bench.csv."""
     found = list_images(find_root(config.data), ["train"])
     files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
-    rows: list[dict] = []
-    for part in (
-        lambda: [bench_decoding([file for file in files if file.suffix.lower() != ".png"][:200], config)],
-        lambda: [bench_pipeline(found, config)],
-        lambda: bench_prediction(files, config),
-        lambda: bench_step(config),
-    ):
-        for row in part():
-            rows.append(row)
-            say(f"{row['name']}: {row['ours']:.1f} against {row['other']:.1f} {row['unit']}, ratio {row['ratio']:.2f}")
+    jpegs = [file for file in files if file.suffix.lower() != ".png"][:200]
+    rows = [bench_decoding(jpegs, config), bench_pipeline(found, config), *bench_prediction(files, config)]
+    rows += bench_step(config)
     keep(rows, config.results / "bench.csv")
 
 

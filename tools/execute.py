@@ -47,14 +47,15 @@ TEMPLATE = """{% extends 'index.html.j2' %}
 {{ resources.include_css("static/theme-dark.css")
    | replace('<style', '<style media="screen and (prefers-color-scheme: dark)"') }}
 <style>
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --jp-mirror-editor-operator-color: var(--jp-content-font-color1);
+  --jp-mirror-editor-comment-color: var(--jp-content-font-color2); }
 main { max-width: 60rem; margin: auto; }
 .code summary { cursor: pointer; font-size: small; color: var(--jp-content-font-color2); }
 .highlight pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 .jp-RenderedImage img { display: block; margin: auto; max-width: 100%; max-height: 60rem; width: auto; }
 .jp-RenderedHTMLCommon table { display: block; overflow-x: auto; max-width: 100%;
   color: var(--jp-content-font-color1); }
-.jp-RenderedHTMLCommon th { overflow-wrap: anywhere; }
+thead th { overflow-wrap: anywhere; }
 </style>{% endblock %}
 """
 
@@ -207,16 +208,11 @@ def together(paths: list[Path]) -> nbformat.NotebookNode:
         for cell in one.cells:
             cell.id = f"{path.stem}-{cell.id}"[:64]
             notebook.cells.append(cell)
-        for level, heading in headings(one):
-            contents.append(f"{'  ' * (level - 1)}- [{heading}](#{heading.replace(' ', '-')})")
+        text = "\n".join(cell.source for cell in one.cells if cell.cell_type == "markdown")
+        for marks, heading in re.findall(r"^(##?) (.+)$", text, re.MULTILINE):
+            contents.append(f"{'  ' * (len(marks) - 1)}- [{heading}](#{heading.replace(' ', '-')})")
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents), id="contents"))
     return notebook
-
-
-def headings(notebook: nbformat.NotebookNode) -> list[tuple[int, str]]:
-    """Level, 1 or 2, and words of each heading in the notebook's text."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return [(len(marks), words) for marks, words in re.findall(r"^(##?) (.+)$", text, re.MULTILINE)]
 
 
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:

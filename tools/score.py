@@ -76,12 +76,13 @@ def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
         return {name: np.mean([value[name] for value in values], axis=0) for name in metrics.HEADLINE}
 
     intervals = metrics.patient_bootstrap(first, mean, config.bootstrap_resamples, config.split_seed)
-    ones = np.ones((1, len(first)))
+    ones, counts = np.ones((1, len(first))), {"films": len(first), "patients": first.patient.nunique()}
     rows = []
     for name in metrics.HEADLINE:
         values = [float(statistic(ones)[name][0]) for statistic in each]
-        row = {"statistic": name, "mean": np.mean(values), "sd": np.std(values, ddof=1), "lower": intervals[name][0]}
-        rows.append(row | {"upper": intervals[name][1], "films": len(first), "patients": first.patient.nunique()})
+        lower, upper = intervals[name]
+        row = {"statistic": name, "mean": np.mean(values), "sd": np.std(values, ddof=1), "lower": lower, "upper": upper}
+        rows.append(row | counts)
     return pd.DataFrame(rows)
 
 

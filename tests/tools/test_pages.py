@@ -72,15 +72,6 @@ def test_the_ledger_holds_the_committed_predictions(committed):
     assert ledger.evaluation.tolist() == list(range(1, len(ledger) + 1))
 
 
-def test_the_claim_is_two_sentences_with_figures_of_the_comparison():
-    claim = pages.claim()
-    assert len(re.findall(r"\.(?= [A-Z]|$)", claim)) == 2
-    table = pd.read_csv(pages.RESULTS / "comparison.csv").set_index(["row", "statistic"])
-    for row in ("published experiment, on test", "this study's network"):
-        figures = table.loc[(row, "accuracy")]
-        assert f"{figures.value:.3f} ({figures.lower:.3f}-{figures.upper:.3f})" in claim
-
-
 @pytest.mark.parametrize(
     ("interval", "words"),
     [
@@ -103,18 +94,6 @@ def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exis
     assert set(table.answered) <= {"yes", "in part", "no"}
     missing = [place for place in table.place if not (pages.REPOSITORY / place).exists()]
     assert not missing
-
-
-def test_speed_is_shown_as_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "RESULTS", tmp_path)
-    rows = [
-        ("decoding, against tf.io", 1234.5, 99.94, "images/s", 12.352),
-        ("training", 9.6, 27.4, "s", 2.9),
-    ]
-    pd.DataFrame(rows, columns=["name", "ours", "other", "unit", "ratio"]).to_csv(tmp_path / "bench.csv", index=False)
-    first, second = pages.speed().splitlines()[2:]
-    assert first == "| decoding, against tf.io | 1,234 images/s | 99.9 images/s | 12.35 |"
-    assert second == "| training | 9.6 s | 27.4 s | 2.90 |"
 
 
 def test_the_field_is_named_with_its_sources():
