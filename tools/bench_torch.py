@@ -35,32 +35,25 @@ class Residual(nn.Module):
         return functional.relu(y + (x if self.shortcut is None else self.shortcut(self.pool(x))))
 
 
-class Network(nn.Module):
-    """As model.build: (batch, 1, size, size) in [0, 255] -> logit (batch, 1).
+def network(like: keras.Sequential) -> nn.Sequential:
+    """As model.build after its scaling: float (batch, 1, size, size) in [-1, 1] -> logit (batch, 1).
 
     like: what model.build gave; ValueError where it has come to hold something that is not copied here.
     """
-
-    def __init__(self, like: keras.Sequential):
-        super().__init__()
-        (stem,) = (layer for layer in like.layers if isinstance(layer, keras.layers.Conv2D))
-        residuals = [layer for layer in like.layers if isinstance(layer, model.Residual)]
-        channels = [stem.filters, *(layer.channels for layer in residuals)]
-        first = nn.Conv2d(1, stem.filters, stem.kernel_size[0], stem.strides[0], bias=False)
-        self.stem = nn.Sequential(first, nn.BatchNorm2d(stem.filters))
-        steps = zip(pairwise(channels), residuals, strict=True)
-        self.blocks = nn.Sequential(*(Residual(*ends, layer.stride) for ends, layer in steps))
-        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(channels[-1], 1))
-        found, wanted = (
-            sum(math.prod(w.shape) for w in weights) for weights in (self.parameters(), like.trainable_weights)
-        )
-        if found != wanted:
-            raise ValueError(f"in PyTorch {found:,} weights; wanted {wanted:,}, those of model.build. Copy its change.")
-
-    def forward(self, x):
-        """float (batch, 1, size, size) -> float (batch, 1)."""
-        x = self.blocks(functional.relu(self.stem(x / 127.5 - 1)))
-        return self.head(x.mean((2, 3)))
+    (stem,) = (layer for layer in like.layers if isinstance(layer, keras.layers.Conv2D))
+    residuals = [layer for layer in like.layers if isinstance(layer, model.Residual)]
+    channels = [stem.filters, *(layer.channels for layer in residuals)]
+    first = nn.Conv2d(1, stem.filters, stem.kernel_size[0], stem.strides[0], bias=False)
+    steps = zip(pairwise(channels), residuals, strict=True)
+    blocks = [Residual(*ends, layer.stride) for ends, layer in steps]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels[-1], 1)]
+    made = nn.Sequential(first, nn.BatchNorm2d(stem.filters), nn.ReLU(), *blocks, *head)
+    found, wanted = (
+        sum(math.prod(w.shape) for w in weights) for weights in (made.parameters(), like.trainable_weights)
+    )
+    if found != wanted:
+        raise ValueError(f"in PyTorch {found:,} weights; wanted {wanted:,}, those of model.build. Copy its change.")
+    return made
 
 
 def training_steps(
@@ -68,8 +61,8 @@ def training_steps(
 ) -> Callable[[], None]:
     """A function that makes `steps` AdamW steps on one batch, eager and channels-last; x is (batch, size, size, 1)."""
     torch.set_num_threads(THREADS)
-    network = Network(like).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    made = network(like).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(made.parameters(), 1e-3)
     images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(y)
 
@@ -77,7 +70,7 @@ def training_steps(
         for _ in range(steps):
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                logit = network(images)
+                logit = made(images / 127.5 - 1)
             functional.binary_cross_entropy_with_logits(logit.float(), labels).backward()
             optimizer.step()
 
