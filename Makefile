@@ -48,9 +48,10 @@ $(B)/images.txt: FORCE $(PHANTOMS) | $(INSTALLED)
 	@$(PY) -m tools.setup images $@
 
 # --- the study: data <- network <- evaluation, plots, predict ---
-GROUND := tools/execute.py xraylib/config.py xraylib/files.py xraylib/plots.py $(wildcard xraylib/data/*.py)
+GROUND := tools/execute.py xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/evaluation/findings.py \
+  $(wildcard xraylib/data/*.py)
 LATER := $(wildcard xraylib/evaluation/*.py xraylib/predict/*.py) results/field.csv
-$(B)/01_explore.ipynb: $(B)/images.txt
+$(B)/01_explore.ipynb: $(B)/images.txt xraylib/network/lungs.py
 $(B)/02_train.ipynb: $(B)/01_explore.ipynb $(wildcard xraylib/network/*.py)
 $(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(LATER)
 $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb

@@ -49,7 +49,7 @@ def _enter_ledger(variant: str, predictions: pd.DataFrame, scores: pd.DataFrame,
     test = predictions[predictions.split == "test"]
     if len(test):
         mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
-        tables.enter_ledger(f"{metrics.OWN}, {variant}", test, mean, config)
+        tables.enter_ledger(f"{metrics.STUDY}, {variant}", test, mean, config)
 
 
 def _scores(predictions: pd.DataFrame) -> list[dict]:

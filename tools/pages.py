@@ -12,7 +12,7 @@ from xraylib.evaluation import findings as found
 from xraylib.evaluation import metrics, tables
 
 RESULTS = REPOSITORY / "results"
-NAMES = {("published", "mean"): "published network"} | {("xray_cnn", s): n for s, n in tables.OWN_NETWORKS.items()}
+NAMES = {("published", "mean"): "published network"} | {("xray_cnn", s): n for s, n in tables.STUDY_NETWORKS.items()}
 
 
 def _read(name: str, **options) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def claim() -> str:
     """The study in two sentences: what the published experiment measured, and what this study's network reaches."""
     rows = _read("comparison").set_index(["row", "statistic"])
     claimed = rows.loc[("published experiment, as published", "accuracy")]
-    theirs, own = rows.loc["published experiment, on test"], rows.loc[tables.OWN_NETWORKS["mean"]]
+    theirs, own = rows.loc["published experiment, on test"], rows.loc[tables.STUDY_NETWORKS["mean"]]
     n = theirs.loc["auroc"]
     return (
         f"The published experiment reports an accuracy of {claimed.value:.3f}, measured on the films of its training "
@@ -116,7 +116,7 @@ def headline() -> str:
 
 def short_results() -> str:
     """The headline: the published network, 8 x 8 pixels and this study on test."""
-    names = ("published experiment, on test", tables.BASELINES["thumbnail"], *tables.OWN_NETWORKS.values())
+    names = ("published experiment, on test", tables.BASELINES["thumbnail"], *tables.STUDY_NETWORKS.values())
     compared = _read("comparison")
     shown = {name: compared[compared.row == name] for name in names}
     shown["this study's network, per child"] = _read("parts").query(
@@ -212,10 +212,11 @@ def _corruptions() -> str:
     own = table[(table.network == "xray_cnn") & (table.statistic == "specificity")]
     as_is = own[own.corruption == "none"].value.iloc[0]
     worst = own.sort_values(["value", "severity"]).iloc[0]
+    amount = "" if worst.corruption == "inverted" else f" ({worst.amount:g} {worst.unit})"
     cut = own[(own.corruption == "crop") & (own.severity == 2)].iloc[0]
     return (
         f"With {cut.amount:g} % of each margin cut off, specificity goes from {as_is:.3f} to {cut.value:.3f}; the "
-        f"worst corruption is {worst.corruption} ({worst.amount:g} {worst.unit}), at {worst.value:.3f} "
+        f"worst corruption is {worst.corruption}{amount}, at {worst.value:.3f} "
         "([robustness.csv](robustness.csv))."
     )
 

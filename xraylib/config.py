@@ -96,8 +96,8 @@ def find_data(environ=os.environ) -> Path | None:
     named = environ.get("XRAY_DATA")
     if named:  # a relative name means the same from notebooks/ as from the repository's root
         return (REPOSITORY / Path(named).expanduser()).resolve()
-    usual = REPOSITORY / "data" / "chest_xray"
-    return usual if usual.is_dir() or usual.is_symlink() else None  # a link to nothing is an error, not phantoms
+    default = REPOSITORY / "data" / "chest_xray"
+    return default if default.is_dir() or default.is_symlink() else None  # a link to nothing is an error, not phantoms
 
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:

@@ -213,8 +213,8 @@ def test_grey_levels_are_those_of_dcmtk(tmp_path, kind):
         grid = np.tile(levels, (256, 1)).astype(np.int16 if signed else np.uint16 if bits > 8 else np.uint8)
         found = dicom.read(film(tmp_path / "a.dcm", grid, bits, **tags), 256)[0][100, ::17].astype(int)
         rounding = 256 / span if slope == -0.5 else 0  # DCMTK rounds rescaled levels to whole numbers
-        said = f"{kind} {slope} {bits} {signed} {sense}"
-        np.testing.assert_allclose(found, wanted, atol=2 + rounding, err_msg=said)
+        output = f"{kind} {slope} {bits} {signed} {sense}"
+        np.testing.assert_allclose(found, wanted, atol=2 + rounding, err_msg=output)
 
 
 def test_a_decoder_that_dies_or_hangs_costs_one_film(tmp_path, ramp, monkeypatch):

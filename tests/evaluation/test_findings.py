@@ -73,7 +73,7 @@ def test_the_words_follow_the_numbers(name, table, words):
 
 @pytest.mark.parametrize(("own", "words"), [(0.95, "0.950 (0.900 to 1.000), higher"), (0.6, "not clearly higher")])
 def test_a_curve_is_higher_only_where_the_intervals_part(own, words):
-    rows = [(n, s, v, v - 0.05, v + 0.05) for n, v in ((metrics.OWN, own), (metrics.PUBLISHED, 0.58))
+    rows = [(n, s, v, v - 0.05, v + 0.05) for n, v in ((metrics.STUDY, own), (metrics.PUBLISHED, 0.58))
             for s in ("auroc", "average_precision")]  # fmt: skip
     table = pd.DataFrame(rows, columns=["network", "statistic", "value", "lower", "upper"])
     assert words in findings.curves(table.assign(split="test", seed="mean", n_films=9))
@@ -84,7 +84,7 @@ def test_films_kept_apart_are_lower_only_where_the_intervals_part():
         rows = [(u, p, v, v - 0.01, v + 0.01) for u in ("film", "child")
                 for p, v in (("all", 0.9), ("earlier", 0.9), ("unseen", value))]  # fmt: skip
         table = pd.DataFrame(rows, columns=["unit", "part", "value", "lower", "upper"])
-        return table.assign(network=metrics.OWN, statistic="auroc", n_films=9, n_children=7)
+        return table.assign(network=metrics.STUDY, statistic="auroc", n_films=9, n_children=7)
 
     assert "not clearly lower" in findings.parts(table(0.89))
     assert "0.800 (0.790 to 0.810), clearly lower" in findings.parts(table(0.8))
@@ -129,8 +129,8 @@ def test_robustness_names_what_holds_and_the_worst():
     rows = [("none", 0, 0.9), ("crop", 2, 0.88), ("blur", 2, 0.5)]
     table = pd.DataFrame(rows, columns=["corruption", "severity", "value"])
     table = table.assign(network="xray_cnn", statistic="specificity", amount=1, unit="%")
-    said = findings.robustness(table)
-    assert "under crop." in said and "Worst is blur (1 %): specificity 0.500 instead of 0.900" in said
+    output = findings.robustness(table)
+    assert "under crop." in output and "Worst is blur (1 %): specificity 0.500 instead of 0.900" in output
 
 
 def test_nothing_memorised_is_said_only_where_both_parts_agree():
@@ -147,5 +147,5 @@ def test_the_field_leaves_out_thresholds_chosen_on_test():
     own = own.assign(network="xray_cnn", split="test", seed="mean")
     columns = ["source", "pretrained", "test_chose_threshold", "auroc", "accuracy"]
     rows = [("A", "no", "no", 0.95, 0.85), ("B", "yes", "no", 0.97, 0.93), ("C", "yes", "yes", 0.99, 0.99)]
-    said = findings.field(own, pd.DataFrame(rows, columns=columns))
-    assert "0.950 (A)" in said and "0.970 (B)" in said and "(C)" not in said
+    output = findings.field(own, pd.DataFrame(rows, columns=columns))
+    assert "0.950 (A)" in output and "0.970 (B)" in output and "(C)" not in output

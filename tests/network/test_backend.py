@@ -54,12 +54,12 @@ def test_precision_can_be_named(monkeypatch):
 
 
 def test_the_machine_is_described_by_what_decides_the_bits():
-    said = backend.describe()
-    assert set(verify.KIND) <= set(said)
+    described = backend.describe()
+    assert set(verify.KIND) <= set(described)
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     for name in ("amx_bf16", "avx512f"):
-        assert (name in said["cpu"]) <= (name in flags)
-    assert said["cpu"] == backend.cpu() != ""
+        assert (name in described["cpu"]) <= (name in flags)
+    assert described["cpu"] == backend.cpu() != ""
 
 
 def test_outputs_are_those_of_keras_predict():

@@ -1,4 +1,4 @@
-"""The network's graph is a file, without root; where it can't be drawn, that is said."""
+"""The network's graph is a file, without root; where it can't be drawn, a message names the reason."""
 
 import sys
 

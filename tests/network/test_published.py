@@ -24,12 +24,12 @@ def test_the_network_has_the_published_number_of_weights(network):
 def test_training_takes_its_steps_and_validates_on_images_of_the_train_folder_alone(world, config):
     _, index, _ = world
     others_missing = index.assign(path=index.path.where(index.folder == "train", "no such file"))
-    said = []
+    output = []
     backend.start(0)
-    trained, history = published.train(others_missing, config, 0, said.append)
+    trained, history = published.train(others_missing, config, 0, output.append)
     assert trained.optimizer.iterations == config.published_steps
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
-    assert said == ["step 8 of 8", "validation step 4 of 4"]
+    assert output == ["step 8 of 8", "validation step 4 of 4"]
 
 
 def test_predictions_follow_the_rows_of_the_index(world, config, network):

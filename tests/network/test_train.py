@@ -27,9 +27,9 @@ def test_both_networks_leave_tables_and_models_and_are_not_trained_twice(world, 
     network = train.load_network(config.network_file("xray_cnn", 0))
     own = predictions[predictions.network == "xray_cnn"].logit
     np.testing.assert_allclose(train.predict(network, images), own, rtol=1e-5)
-    said = []
-    train.train_all(index, images, config, said.append)
-    assert all("already trained" in line for line in said)
+    lines = []
+    train.train_all(index, images, config, lines.append)
+    assert all("already trained" in line for line in lines)
 
 
 def test_until_a_design_is_chosen_nothing_scores_test(world, config):

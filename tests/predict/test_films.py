@@ -379,8 +379,8 @@ def test_a_killed_run_leaves_nothing_for_good(tmp_path):
     films._sweep(tmp_path / "t.csv")
     assert len(list(tmp_path.glob(f"{UNFINISHED}*"))) == 1  # a living run's
     alive.send_signal(signal.SIGINT)
-    said = alive.communicate(timeout=20)[1]
-    assert "no table was written" in said and alive.returncode == 0  # main returned 2 to the code above
+    message = alive.communicate(timeout=20)[1]
+    assert "no table was written" in message and alive.returncode == 0  # main returned 2 to the code above
     assert not list(tmp_path.glob(f"{UNFINISHED}*"))
 
 

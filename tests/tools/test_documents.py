@@ -58,10 +58,10 @@ def test_every_link_resolves(name):
 
 @pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
 def test_every_path_in_code_is_in_git(name):
-    said = re.findall(
+    named = re.findall(
         r"(?<![\w/.])((?:results|Plot|models|notebooks|xraylib|tests|binder)/[\w./*-]*)", " ".join(code(name))
     )
-    missing = [path for path in said if not _there(path.rstrip("."))]
+    missing = [path for path in named if not _there(path.rstrip("."))]
     assert not missing
 
 

@@ -71,9 +71,9 @@ def test_ctrl_c_is_short_and_writes_nothing(tmp_path):
     while "    at work" not in (line := run.stdout.readline()):
         assert line or run.poll() is None
     os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate()[0]
+    printed = run.communicate()[0]
     assert run.returncode == 130
-    assert "Traceback" not in said and "the same command goes on from here" in said
+    assert "Traceback" not in printed and "the same command goes on from here" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["n.ipynb"]
 
 

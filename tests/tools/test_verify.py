@@ -41,8 +41,8 @@ def test_a_cell_is_compared_within_the_tolerance(old, new, tolerance, found):
 
 
 def test_a_difference_names_file_cell_and_both_values():
-    (said,) = verify.differences("results/a.csv", TABLE, TABLE.replace(b"0.9", b"0.7"))
-    assert said == "results/a.csv: row 1, column value: 0.7, wanted 0.9"
+    (message,) = verify.differences("results/a.csv", TABLE, TABLE.replace(b"0.9", b"0.7"))
+    assert message == "results/a.csv: row 1, column value: 0.7, wanted 0.9"
     assert verify.differences("a.png", b"1", b"2") == ["a.png: other bytes"]
     assert verify.differences("a.csv", b"1", None) == ["a.csv: missing"]
 

@@ -136,10 +136,10 @@ def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """
     train, test = (np.flatnonzero(index.split == split) for split in ("train", "test"))
     rows = []
-    for name, (values, learner, said) in _properties(index, images).items():
+    for name, (values, learner, text) in _properties(index, images).items():
         row = {"property": name, "train": np.nan, "test": np.nan, "note": ""}
         if (values[train] == values[train[0]]).all():
-            row["note"] = f"all {len(train):,} train images alike: {said[train[0]]}"
+            row["note"] = f"all {len(train):,} train images alike: {text[train[0]]}"
         else:
             row |= _aurocs(learner(), index, values, train, test)
         rows.append(row)
@@ -176,7 +176,7 @@ def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
 
 
 def _properties(index: pd.DataFrame, images: np.ndarray) -> dict[str, tuple[np.ndarray, Callable, Sequence]]:
-    """Name -> (values (n, features), what learns from them, how a value is said)."""
+    """Name -> (values (n, features), what learns from them, how a value is written)."""
     columns = _file_properties(index)
     grey = np.concatenate([part.mean(axis=(1, 2), dtype=np.float64) for part in _parts(images)])
     modes, _ = pd.factorize(index["mode"])
@@ -289,8 +289,8 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
             rows.append({"label": name, "statistic": statistic} | row | {"effect": effect})
         both = train | test
         apart = _out_of_fold(_linear(), thumbnails[both], test[both].astype(int), index.patient.to_numpy()[both])
-        told = roc_auc_score(test[both], apart)
-        rows.append({"label": name, "statistic": "AUROC of 8 x 8 pixels", "train": np.nan, "test": told})
+        auroc = roc_auc_score(test[both], apart)
+        rows.append({"label": name, "statistic": "AUROC of 8 x 8 pixels", "train": np.nan, "test": auroc})
     return pd.DataFrame(rows)
 
 

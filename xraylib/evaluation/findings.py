@@ -84,8 +84,8 @@ def shortcuts(table: pd.DataFrame) -> str:
 
 def shift(table: pd.DataFrame) -> str:
     """table: shift.csv."""
-    told = table[table.statistic.str.contains("AUROC")].set_index("label").test
-    parts = ", ".join(f"{label} {value:.3f}" for label, value in told.items())
+    aurocs = table[table.statistic.str.contains("AUROC")].set_index("label").test
+    parts = ", ".join(f"{label} {value:.3f}" for label, value in aurocs.items())
     return f"{SHOWS}8 x 8 pixels tell a test film from a train film of the same class at AUROC {parts} (0.5: alike)."
 
 
@@ -143,18 +143,20 @@ def ablation(table: pd.DataFrame) -> str:
 
 def training(history: pd.DataFrame) -> str:
     """history: history.csv."""
-    own = history[history.network == metrics.OWN]
-    ends = own[own.epoch == own.epoch.max()].tune_auroc
+    own = history[history.network == metrics.STUDY]
+    ends = own[own.epoch == own.epoch.max()]
+    train, tune = (f"{ends[name].mean():.3f} ± {ends[name].std():.3f}" for name in ("accuracy", "tune_accuracy"))
     return (
-        f"{SHOWS}After {own.epoch.max()} epochs the AUROC on tune is {ends.mean():.3f} ± {ends.std():.3f} over "
-        f"{len(ends)} seeds. The published curve has one point, measured on the films that it learned from."
+        f"{SHOWS}After {own.epoch.max()} epochs accuracy at 0.5 is {train} on the augmented frames of train and "
+        f"{tune} on tune ({len(ends)} seeds), where AUROC is {ends.tune_auroc.mean():.3f}. The published curve has one "
+        "point, measured on the films that it learned from."
     )
 
 
 def headline(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
     test = _mean_on_test(table)
-    own, published = test.loc[metrics.OWN], test.loc[metrics.PUBLISHED]
+    own, published = test.loc[metrics.STUDY], test.loc[metrics.PUBLISHED]
     return (
         f"{SHOWS}On {own.n_films.iloc[0]:.0f} test films of {own.n_children.iloc[0]:.0f} children, this study's "
         f"network has AUROC {_value(own.loc['auroc'])} and accuracy {_value(own.loc['accuracy'])}; the published one "
@@ -166,18 +168,18 @@ def headline(table: pd.DataFrame) -> str:
 
 def parts(table: pd.DataFrame) -> str:
     """table: parts.csv."""
-    own = table[(table.network == metrics.OWN) & (table.statistic == "auroc")].set_index(["unit", "part"])
+    own = table[(table.network == metrics.STUDY) & (table.statistic == "auroc")].set_index(["unit", "part"])
     film, child = own.loc["film", "all"], own.loc["child", "all"]
-    said = (
+    text = (
         f"{SHOWS}AUROC is {_value(film)} per film (n = {film.n_films}) and {_value(child)} per child "
         f"(n = {child.n_children})."
     )
     if ("film", "unseen") not in own.index:
-        return said
+        return text
     earlier, unseen = own.loc["film", "earlier"], own.loc["film", "unseen"]
     word = "clearly lower" if unseen.upper < earlier.lower else "not clearly lower"
     return (
-        f"{said} On the {unseen.n_films} films that were kept apart it is {_value(unseen)}, {word} than on the "
+        f"{text} On the {unseen.n_films} films that were kept apart it is {_value(unseen)}, {word} than on the "
         f"{earlier.n_films} that earlier versions were scored on, {_value(earlier)}."
     )
 
@@ -186,7 +188,7 @@ def confusion(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
     test = _mean_on_test(table)
     parts = []
-    for network, name in ((metrics.OWN, "this study's network"), (metrics.PUBLISHED, "the published one")):
+    for network, name in ((metrics.STUDY, "this study's network"), (metrics.PUBLISHED, "the published one")):
         missed, alarms = (100 - 100 * test.value[network, name] for name in ("sensitivity", "specificity"))
         parts.append(f"{name} {missed:.0f} and {alarms:.0f}")
     return (
@@ -200,7 +202,7 @@ def curves(table: pd.DataFrame) -> str:
     test = _mean_on_test(table)
     parts = []
     for statistic, name in {"auroc": "AUROC", "average_precision": "average precision"}.items():
-        own, published = (test.loc[(network, statistic)] for network in (metrics.OWN, metrics.PUBLISHED))
+        own, published = (test.loc[(network, statistic)] for network in (metrics.STUDY, metrics.PUBLISHED))
         word = "higher than" if own.lower > published.upper else "not clearly higher than"
         parts.append(f"{name} is {_value(own)}, {word} the published network's {_value(published)}")
     return f"{SHOWS}On {own.n_films} test films, {'; '.join(parts)}."
@@ -213,12 +215,12 @@ def differences(table: pd.DataFrame) -> str:
         row = part.iloc[0].rename({"difference": "value"})
         word = _compared(row, ("lower", "higher", "not clearly different"))
         parts.append(f"{thresholds}: {word}, by {_value(row)}")
-    return f"{SHOWS}Accuracy beside the published network's, on the same films. {'; '.join(parts)}."
+    return f"{SHOWS}Accuracy beside the published network's, on the same films: {'; '.join(parts)}."
 
 
 def tune_and_test(table: pd.DataFrame) -> str:
     """table: metrics.csv."""
-    by = table[(table.network == metrics.OWN) & (table.seed == "mean")].set_index(["split", "statistic"]).value
+    by = table[(table.network == metrics.STUDY) & (table.seed == "mean")].set_index(["split", "statistic"]).value
     parts = [f"{name} {by['tune', name]:.3f} and {by['test', name]:.3f}" for name in ("sensitivity", "specificity")]
     return f"{SHOWS}At the threshold of tune, on tune and on test: {'; '.join(parts)}."
 
@@ -251,8 +253,8 @@ def published_seen(table: pd.DataFrame) -> str:
 
 def baselines(table: pd.DataFrame) -> str:
     """table: against_baselines.csv."""
-    own = table[table.network == metrics.OWN].set_index("statistic")
-    other = table[~table.network.isin((metrics.OWN, metrics.PUBLISHED)) & (table.statistic == "auroc")]
+    own = table[table.network == metrics.STUDY].set_index("statistic")
+    other = table[~table.network.isin((metrics.STUDY, metrics.PUBLISHED)) & (table.statistic == "auroc")]
     best = other.loc[other.value.idxmax()]
     return (
         f"{SHOWS}The best baseline, *{best.network}*, has AUROC {best.value:.3f} on test, this study's network "
@@ -263,21 +265,21 @@ def baselines(table: pd.DataFrame) -> str:
 
 def field(table: pd.DataFrame, others: pd.DataFrame) -> str:
     """table: metrics.csv; others: field.csv."""
-    own = _mean_on_test(table).value[metrics.OWN]
+    own = _mean_on_test(table).value[metrics.STUDY]
     fair = others[others.test_chose_threshold != "yes"]
     groups = {"without pretrained weights": fair[fair.pretrained == "no"], "of all": fair}
     parts = []
-    for statistic, name in (("auroc", "AUROC"), ("accuracy", "accuracy")):
+    for statistic, name in (("auroc", "AUROC"), ("accuracy", "Accuracy")):
         best = {key: part.loc[part[statistic].idxmax()] for key, part in groups.items()}
-        said = "; ".join(f"the best {key} is {row[statistic]:.3f} ({row.source})" for key, row in best.items())
-        parts.append(f"{name} here is {own[statistic]:.3f}: {said}")
+        rows = "; ".join(f"the best {key} is {row[statistic]:.3f} ({row.source})" for key, row in best.items())
+        parts.append(f"{name} here is {own[statistic]:.3f}: {rows}")
     return f"{SHOWS}{'. '.join(parts)}. Rows whose threshold was chosen on test are not counted."
 
 
 def val_predictions(table: pd.DataFrame) -> str:
     """table: val_predictions.csv."""
     called = table[f"{metrics.UNSCALED}_decision"] == 1
-    own, published = ((table[f"{name}_decision"] == table.label).sum() for name in (metrics.OWN, metrics.PUBLISHED))
+    own, published = ((table[f"{name}_decision"] == table.label).sum() for name in (metrics.STUDY, metrics.PUBLISHED))
     return (
         f"{SHOWS}From unscaled images, {called.sum()} of the {len(table)} films are called PNEUMONIA, "
         f"{(called & (table.label == 0)).sum()} of them normal. From scaled ones, the published network decides "
@@ -309,25 +311,27 @@ def refused(table: pd.DataFrame) -> str:
     """table: ood.csv."""
     share = 100 * table.groupby("wanted").not_assessed.agg(["min", "max"])
     as_is = 100 * table.set_index("kind").not_assessed["as it is"]
+    refused = share["min"]["not assessed"]
     return (
         f"{SHOWS}{as_is:.1f} % of the test films are not assessed as they are, at most "
         f"{share['max']['assessed']:.1f} % when shifted, cropped, darkened or flattened; of what is no such "
-        f"film, at least {share['min']['not assessed']:.0f} % is refused."
+        f"film, {'all' if refused == 100 else f'at least {refused:.1f} %'} is refused."
     )
 
 
 def robustness(table: pd.DataFrame) -> str:
     """table: robustness.csv."""
-    own = table[table.network == metrics.OWN]
+    own = table[table.network == metrics.STUDY]
     clean = own[own.corruption == "none"].set_index("statistic").value
     other = own[own.statistic.isin(("sensitivity", "specificity")) & (own.corruption != "none")]
     loss = other.assign(loss=other.statistic.map(clean) - other.value)
     held = loss[loss.severity == 2].groupby("corruption").loss.max()
     worst = loss.loc[loss.loss.idxmax()]
+    amount = "" if worst.corruption == "inverted" else f" ({worst.amount:g} {worst.unit})"
     return (
         f"{SHOWS}At middle severity, sensitivity and specificity stay within 0.05 of the clean films' under "
-        f"{', '.join(held[held <= 0.05].index) or 'no corruption'}. Worst is {worst.corruption} ({worst.amount:g} "
-        f"{worst.unit}): {worst.statistic} {worst.value:.3f} instead of {clean[worst.statistic]:.3f}."
+        f"{', '.join(held[held <= 0.05].index) or 'no corruption'}. Worst is "
+        f"{worst.corruption}{amount}: {worst.statistic} {worst.value:.3f} instead of {clean[worst.statistic]:.3f}."
     )
 
 
@@ -340,13 +344,13 @@ def subgroups(table: pd.DataFrame) -> str:
 
 def sensitivity_analyses(table: pd.DataFrame) -> str:
     """table: sensitivity_analyses.csv."""
-    said = []
+    parts = []
     for statistic, name in (("auroc", "AUROC"), ("accuracy", "accuracy")):
         rows = table[table.statistic == statistic].sort_values("value", kind="stable")
         low, high = (f"{row.value:.3f} ({row.part}, n = {row.n_films})" for _, row in rows.iloc[[0, -1]].iterrows())
         same = rows.value.iloc[0] == rows.value.iloc[-1]
-        said.append(f"{name} is the same in all, {low}" if same else f"{name} goes from {low} to {high}")
-    return f"{SHOWS}Over these analyses, {'; '.join(said)}."
+        parts.append(f"{name} is the same in all, {low}" if same else f"{name} goes from {low} to {high}")
+    return f"{SHOWS}Over these analyses, {'; '.join(parts)}."
 
 
 def calibration(table: pd.DataFrame) -> str:
@@ -377,14 +381,14 @@ def worst_errors(table: pd.DataFrame) -> str:
     counts = [f"{(part.seeds_wrong == seeds).sum()} of {len(part)} {name}s" for name, part in table.groupby("error")]
     worst = table.loc[(table.probability - (table.error == "false negative")).abs().idxmax()]
     return (
-        f"{SHOWS}Of those listed, {' and '.join(counts)} are wrong with {seeds} seed(s). "
+        f"{SHOWS}Of those listed, {' and '.join(counts)} are wrong with {seeds} of the seeds. "
         f"Furthest off is a {worst.error} with a mean probability of {worst.probability:.3f}."
     )
 
 
 def coverage(table: pd.DataFrame) -> str:
     """table: risk_coverage.csv."""
-    own = table[table.network == metrics.OWN].set_index("coverage").accuracy
+    own = table[table.network == metrics.STUDY].set_index("coverage").accuracy
     return (
         f"{SHOWS}Leaving a fifth of the films to a human reader takes accuracy on the others from {own[1.0]:.3f} to "
         f"{own[0.8]:.3f}."
@@ -393,7 +397,7 @@ def coverage(table: pd.DataFrame) -> str:
 
 def hidden(table: pd.DataFrame) -> str:
     """table: hidden_regions.csv."""
-    rows = table[table.network == metrics.OWN].set_index("hidden").rename(columns={"auroc": "value"})
+    rows = table[table.network == metrics.STUDY].set_index("hidden").rename(columns={"auroc": "value"})
     lungs, rest = rows.loc["lungs"], rows.loc["all but the lungs"]
     chance = lungs.lower <= 0.5 <= lungs.upper or lungs.upper < 0.5
     return (

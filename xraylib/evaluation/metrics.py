@@ -18,7 +18,7 @@ from xraylib.config import Config
 from xraylib.data.index import CLASSES
 from xraylib.files import UserError
 
-OWN, PUBLISHED, UNSCALED = "xray_cnn", "published", "published_unscaled"
+STUDY, PUBLISHED, UNSCALED = "xray_cnn", "published", "published_unscaled"
 ENSEMBLE = "xray_cnn_ensemble"  # mean logit over the seeds
 NO_SEED = -1  # the ensemble's seed in a predictions table
 PREVALENCES = (0.05, 0.20, 0.62)  # a screening, an emergency room, the official test folder
@@ -53,7 +53,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.assign(probability=expit(predictions.logit.to_numpy(np.float64)))
 
 
-def ensemble(predictions: pd.DataFrame, network: str = OWN) -> pd.DataFrame:
+def ensemble(predictions: pd.DataFrame, network: str = STUDY) -> pd.DataFrame:
     """Predictions of "<network>_ensemble", seed -1: the mean over seeds of each film's logit, sorted by path."""
     rows = predictions[predictions.network == network]
     films = rows.drop_duplicates("path").sort_values("path", ignore_index=True)
@@ -351,7 +351,7 @@ def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.
 def _thresholds(network: str, points: Mapping) -> pd.DataFrame:
     own = {seed: point.threshold for (name, seed), point in points.items() if name == network}
     seeds = ["ensemble" if seed == NO_SEED else str(seed) for seed in own]
-    name = OWN if network == ENSEMBLE else network
+    name = STUDY if network == ENSEMBLE else network
     return (
         pd.DataFrame({"seed": seeds, "value": own.values()})
         .assign(network=name, split="tune", statistic="threshold")
@@ -381,7 +381,7 @@ def summarise_split(table: pd.DataFrame, points: Mapping, config: Config) -> pd.
         ]
     n = {"n_films": len(films), "n_children": films.patient.nunique()}
     found = pd.concat(rows).rename_axis("statistic").reset_index()
-    return found.assign(network=OWN if network == ENSEMBLE else network, split=split, **n).reindex(columns=TIDY)
+    return found.assign(network=STUDY if network == ENSEMBLE else network, split=split, **n).reindex(columns=TIDY)
 
 
 def _checked(label, probability) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ BASELINES = {
     "metadata": "the file alone (size, bytes, quality)",
     "thumbnail": "8 x 8 pixels",
 }
-OWN_NETWORKS = {"mean": "this study's network", "ensemble": "its ensemble"}  # by the seed of metrics.csv
+STUDY_NETWORKS = {"mean": "this study's network", "ensemble": "its ensemble"}  # by the seed of metrics.csv
 
 
 def load_predictions(config: Config, name: str = "predictions") -> pd.DataFrame:
@@ -187,8 +187,8 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
     rows = _train_folder_rows(replay, (index.folder == "train").sum())
     parts = [("published experiment", "published experiment, on test", shown[shown.network == metrics.PUBLISHED])]
     parts += [("baselines", name, compared[compared.network == network]) for network, name in BASELINES.items()]
-    own = shown[shown.network == metrics.OWN]
-    parts += [("this study", name, own[own.seed == seed]) for seed, name in OWN_NETWORKS.items()]
+    own = shown[shown.network == metrics.STUDY]
+    parts += [("this study", name, own[own.seed == seed]) for seed, name in STUDY_NETWORKS.items()]
     n = {"measured_on": "test"} | own[["n_films", "n_children"]].iloc[0].to_dict()
     for group, name, part in parts:
         figures = part[part.statistic.isin(metrics.HEADLINE)][["statistic", *FIGURES]].to_dict("records")
@@ -227,7 +227,7 @@ def differences(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """
     rows = []
     for name, fixed in (("published at 0.5", (metrics.PUBLISHED,)), ("both on tune", ())):
-        pair = predictions[predictions.network.isin((metrics.OWN, metrics.PUBLISHED))]
+        pair = predictions[predictions.network.isin((metrics.STUDY, metrics.PUBLISHED))]
         points = metrics.operating_points(pair, fixed)
         found = _against(pair[pair.split == "test"], metrics.PUBLISHED, points, config)
         rows += [{"thresholds": name, "statistic": statistic} | found[statistic] for statistic in HEADLINE]
@@ -236,7 +236,7 @@ def differences(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
 
 def _against(test: pd.DataFrame, network: str, points: Mapping, config: Config) -> dict[str, dict]:
     return metrics.paired_bootstrap(
-        test[test.network == metrics.OWN],
+        test[test.network == metrics.STUDY],
         test[test.network == network],
         points,
         config.bootstrap_resamples,
@@ -256,7 +256,7 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     for network in dict.fromkeys(test.network):
         found = metrics.summarise_split(test[test.network == network], points, config)
         part = found[found.seed == "mean"].set_index("statistic")[["network", *FIGURES]]
-        more = {} if network == metrics.OWN else _against(test, network, points, config)
+        more = {} if network == metrics.STUDY else _against(test, network, points, config)
         against = pd.DataFrame(more, index=["difference", "lower", "upper"]).T.reindex(part.index)
         against = against.rename(columns={side: f"difference_{side}" for side in ("lower", "upper")})
         parts.append(part.join(against).loc[list(metrics.HEADLINE)].reset_index())
@@ -267,9 +267,9 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
 def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Add this evaluation on test to results/test_ledger.csv and return the ledger; table: metrics.csv."""
     shown = test_rows(table)
-    mean = shown[(shown.network == metrics.OWN) & (shown.seed == "mean")].set_index("statistic").value
-    test = predictions[(predictions.split == "test") & (predictions.network == metrics.OWN)]
-    return enter_ledger(metrics.OWN, test, mean, config)
+    mean = shown[(shown.network == metrics.STUDY) & (shown.seed == "mean")].set_index("statistic").value
+    test = predictions[(predictions.split == "test") & (predictions.network == metrics.STUDY)]
+    return enter_ledger(metrics.STUDY, test, mean, config)
 
 
 def enter_ledger(network: str, test: pd.DataFrame, mean: pd.Series, config: Config) -> pd.DataFrame:
@@ -323,7 +323,7 @@ def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, co
     Columns: network, unit ("film", "child"), then those of `in_parts`.
     """
     test, rows = predictions[predictions.split == "test"], []
-    for network in (metrics.PUBLISHED, metrics.OWN, metrics.ENSEMBLE):
+    for network in (metrics.PUBLISHED, metrics.STUDY, metrics.ENSEMBLE):
         films = test[test.network == network]
         for name in ("all", *sorted(set(parts))):
             part = films if name == "all" else films[films.path.map(parts) == name]
@@ -462,8 +462,8 @@ def robustness(
 def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataFrame:
     """A row per film of the val folder: path, label, and probability and decision of each network for one seed."""
     val = predictions[(predictions.split == "val") & (predictions.seed == seed)]
-    rows = val[val.network == metrics.OWN][["path", "label"]].reset_index(drop=True)
-    for network in ("published_unscaled", metrics.PUBLISHED, metrics.OWN):
+    rows = val[val.network == metrics.STUDY][["path", "label"]].reset_index(drop=True)
+    for network in ("published_unscaled", metrics.PUBLISHED, metrics.STUDY):
         probability = val[val.network == network].set_index("path").probability[rows.path].to_numpy()
         rows[f"{network}_probability"] = probability
         rows[f"{network}_decision"] = (probability >= points[network, seed].threshold).astype(int)

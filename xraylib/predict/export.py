@@ -27,7 +27,7 @@ BANDS = (0, 10, 50, 90, 100)  # of the score
 def write(config: Config) -> None:
     """Write the networks of all seeds, and the locator, as TFLite files; the same bytes at every run."""
     backend.start(0)  # numbers the layers from 0, whose names stand in the file
-    networks = [load_network(config.network_file(metrics.OWN, seed)) for seed in config.seeds]
+    networks = [load_network(config.network_file(metrics.STUDY, seed)) for seed in config.seeds]
     write_bytes(export(networks, config.image_size), config.portable_file)
     backend.start(0)
     locator = load_network(config.locator_file, (MASK, MASK, 1))
@@ -83,11 +83,11 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
     where to where a decision is not certain. bands: per split, (score from, to, films, with pneumonia). sha256 of each
     file. predictions: network, seed, path, split, label, logit. Raises UserError where a file is not there yet.
     """
-    networks = [config.network_file(metrics.OWN, seed) for seed in config.seeds]
+    networks = [config.network_file(metrics.STUDY, seed) for seed in config.seeds]
     files = [*networks, config.portable_file, config.models / outliers.FILE, config.models / films.LOCATOR]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
-    own = predictions[predictions.network == metrics.OWN]
+    own = predictions[predictions.network == metrics.STUDY]
     mean = own.groupby("path").agg(split=("split", "first"), label=("label", "first"), logit=("logit", "mean"))
     tune = mean[mean.split == "tune"]
     cut = threshold(tune)
