@@ -252,6 +252,12 @@ def speed() -> str:
     return _table("what, against what | ours | other | ratio", lines)
 
 
+def growth() -> str:
+    """What `make bench` measured of the study's own steps: seconds and memory on more and more films."""
+    lines = _lines(_read("growth"), "{images:,} | {step} | {seconds:.1f} | {peak_mb:,}")
+    return _table("films | step | seconds | peak memory (MB)", lines)
+
+
 def subgroups() -> str:
     """Sensitivity and specificity by subgroup, with intervals and n."""
     line = "{part} | {n_films} | {statistic} | {value:.3f} ({lower:.3f}-{upper:.3f})"
