@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 VENV, INSTALLED, LOCKED = Path(".venv"), Path(".venv/installed"), Path("requirements.lock")
-PIP = ("-m", "pip", "install", "--disable-pip-version-check")
+LOG = VENV / "setup.log"
 
 
 def install() -> int:
-    """Make .venv from requirements.lock, with progress; pip's own words go to .venv/pip.log."""
+    """Make .venv from requirements.lock, with progress: by uv, or, where that fails, by pip. All words go to .venv/setup.log."""
     import fcntl
 
     with open(".lock", "a") as lock:  # the lock of files.alone: filelock is not installed yet
@@ -28,27 +29,37 @@ def install() -> int:
 
 
 def _install() -> int:
-    print(f"Setting up {VENV} with Python {sys.version.split()[0]}: about 150 packages, 1 to 3 minutes", flush=True)
+    print(f"Setting up {VENV} with Python {sys.version.split()[0]}: about 150 packages, up to 3 minutes", flush=True)
     if subprocess.run([sys.executable, "-m", "venv", str(VENV)]).returncode:
         print(f"{sys.executable}: can't make {VENV}. Install its venv module, or name another: make PYTHON=path")
         return 1
-    python, log, packages = str(VENV / "bin" / "python"), VENV / "pip.log", 0
-    command = [python, *PIP, "--require-hashes", "-r", str(LOCKED)]
-    with (
-        log.open("w") as file,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip,
-    ):
-        for line in pip.stdout or ():
-            file.write(line)
-            packages += line.lstrip().startswith("Downloading")
-            if line.startswith("Installing") or (packages % 20 == 0 and "Downloading" in line):
-                print(f"  {packages} packages downloaded", flush=True)
-    if pip.returncode:
-        print("".join(log.read_text().splitlines(True)[-20:]) + f"Set-up failed; {log} says why.")
+    python = str(VENV / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", python]
+    only_uv = VENV / "uv.txt"
+    only_uv.write_text(re.findall(r"^uv==[^#]+", LOCKED.read_text(), re.MULTILINE)[0])
+    hashed = ["--require-hashes", "-r"]
+    installer = uv if _run([*pip, *hashed, str(only_uv)]) and _run([*uv, *hashed, str(LOCKED)]) else pip
+    if installer == pip and not _run([*pip, *hashed, str(LOCKED)]):  # where uv can't reach what pip is set up for
+        print("".join(LOG.read_text().splitlines(True)[-20:]) + f"Set-up failed; {LOG} says why.")
         return 1
-    subprocess.run([python, *PIP, "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], check=True)
+    subprocess.run([*installer, "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], check=True)
     INSTALLED.touch()
     return 0
+
+
+def _run(command: list[str]) -> bool:
+    """Whether the command succeeds; its words go to LOG, those of progress to the screen too."""
+    os.environ["UV_SYSTEM_CERTS"] = "1"  # as pip, behind a proxy too
+    with (
+        LOG.open("a") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            if line.lstrip().startswith(("Downloading", "Prepared", "Installing", "Installed")):
+                print(f"  {line.strip()[:100]}", flush=True)
+    return process.returncode == 0
 
 
 def images(target: Path) -> int:
