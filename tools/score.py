@@ -67,23 +67,12 @@ def score(root: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Mean over seeds of each statistic, at each seed's tune threshold, with intervals over patients."""
-    thresholds = _thresholds(_known())
-    each = [metrics.statistics(part, thresholds[seed]) for seed, part in predictions.groupby("seed")]
-    first = predictions[predictions.seed == config.seeds[0]]
-
-    def mean(weights: np.ndarray) -> dict:
-        values = [statistic(weights) for statistic in each]
-        return {name: np.mean([value[name] for value in values], axis=0) for name in metrics.HEADLINE}
-
-    intervals = metrics.patient_bootstrap(first, mean, config.bootstrap_resamples, config.split_seed)
-    ones, counts = np.ones((1, len(first))), {"films": len(first), "patients": first.patient.nunique()}
-    rows = []
-    for name in metrics.HEADLINE:
-        values = [float(statistic(ones)[name][0]) for statistic in each]
-        lower, upper = intervals[name]
-        row = {"statistic": name, "mean": np.mean(values), "sd": np.std(values, ddof=1), "lower": lower, "upper": upper}
-        rows.append(row | counts)
-    return pd.DataFrame(rows)
+    points = {("xray_cnn", seed): threshold for seed, threshold in _thresholds(_known()).items()}
+    found = metrics.summarise_split(predictions.assign(split="folder"), points, config)
+    found = found[(found.seed == "mean") & found.statistic.isin(metrics.HEADLINE)]
+    found = found.set_index("statistic").loc[list(metrics.HEADLINE)].reset_index()
+    names = {"value": "mean", "n_films": "films", "n_children": "patients"}
+    return found.rename(columns=names)[["statistic", "mean", "sd", "lower", "upper", "films", "patients"]]
 
 
 def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +110,7 @@ def _thresholds(predictions: pd.DataFrame) -> dict[int, float]:
     """Seed -> the threshold that tune chooses."""
     tune = predictions[(predictions.split == "tune") & (predictions.network == "xray_cnn")]
     tune = tune.assign(probability=expit(tune.logit))
-    return {seed: metrics.choose_operating_point(part).threshold for seed, part in tune.groupby("seed")}
+    return {seed: metrics.choose_operating_point(part) for seed, part in tune.groupby("seed")}
 
 
 def main() -> int:

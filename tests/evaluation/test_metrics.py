@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from xraylib.evaluation import metrics
+from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError
 
 FIXED = {("xray_cnn", 0): metrics.FIXED}
@@ -96,7 +96,7 @@ def test_ppv_of_a_good_test_for_a_rare_disease_is_poor():
 
 def test_the_threshold_lies_midway_between_the_classes_in_logits():
     tune = table([0, 0, 0, 1, 1, 1], [0.05, 0.1, 0.2, 0.8, 0.9, 0.95], split="tune")
-    assert metrics.choose_operating_point(tune).threshold == pytest.approx(0.5)
+    assert metrics.choose_operating_point(tune) == pytest.approx(0.5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -108,7 +108,7 @@ def test_no_other_threshold_has_a_higher_balanced_accuracy(world):
     def balanced(threshold):
         return metrics.at_threshold(label, probability, threshold)["balanced_accuracy"]
 
-    threshold = metrics.choose_operating_point(table(label, probability, split="tune")).threshold
+    threshold = metrics.choose_operating_point(table(label, probability, split="tune"))
     assert balanced(threshold) >= max(map(balanced, np.unique(probability))) - 1e-12
 
 
@@ -153,18 +153,19 @@ def test_one_image_a_child_gives_scipys_bootstrap():
 # --- comparisons ---
 
 
-def test_other_films_cannot_be_compared():
+def test_other_films_cannot_be_compared(config):
     one, other = table([0, 1], [0.1, 0.9]), table([0, 1], [0.1, 0.9], path=["a.jpeg", "b.jpeg"])
     for pair in ((one, other), (other, one)):
         with pytest.raises(ValueError, match="same films"):
-            metrics.paired_bootstrap(*pair, FIXED, 10, 0)
+            metrics.paired_bootstrap(*pair, FIXED, config)
 
 
 # --- calibration and usefulness ---
 
 
 def test_reliability_bins_by_hand():
-    found = metrics.reliability([0, 1, 1, 1], [0.15, 0.15, 0.95, 1.0]).dropna()
+    found = tables.calibration(table([0, 1, 1, 1], [0.15, 0.15, 0.95, 1.0]))
+    assert found.lower.tolist() == [0.1, 0.9]
     assert found.n.tolist() == [2, 2]
     assert found.mean_probability.tolist() == pytest.approx([0.15, 0.975])
     assert found.observed.tolist() == [0.5, 1.0]
@@ -219,12 +220,13 @@ def test_metrics_hold_each_seed_their_mean_and_sd(predictions, config):
 
 
 def test_the_ensemble_is_the_mean_logit_and_has_its_own_threshold(predictions, config):
-    together = metrics.ensemble(predictions)
+    every = metrics.with_ensemble(predictions)
+    together = every[every.network == metrics.ENSEMBLE]
     mean = predictions[predictions.network == "xray_cnn"].groupby("path").logit.mean()
     np.testing.assert_allclose(together.set_index("path").logit, mean[together.path])
     np.testing.assert_allclose(together.probability, expit(together.logit))
     found = summary_of(predictions, config, 10)
-    wanted = metrics.choose_operating_point(together[together.split == "tune"]).threshold
+    wanted = metrics.choose_operating_point(together[together.split == "tune"])
     assert found.loc[("xray_cnn", "tune", "ensemble", "threshold")].value == wanted
 
 
@@ -232,7 +234,6 @@ def test_the_published_network_decides_at_one_half_unless_asked_otherwise(predic
     unscaled = predictions[predictions.network == "published"].assign(network="published_unscaled", split="val")
     points = metrics.operating_points(pd.concat([predictions, unscaled]))
     assert points["published", 0] == points["published_unscaled", 1] == metrics.FIXED
-    assert points["xray_cnn", 0].chosen_on == "tune"
     tune = predictions[(predictions.network == "published") & (predictions.seed == 0) & (predictions.split == "tune")]
     assert metrics.operating_points(predictions, ())["published", 0] == metrics.choose_operating_point(tune)
 
@@ -244,7 +245,7 @@ def test_the_threshold_does_not_depend_on_test(predictions):
 
 def test_per_child_is_the_mean_logit_of_the_childs_films():
     films = table([1, 1, 0], expit([1.0, 3.0, -1.0]), ["a", "a", "b"])
-    children = metrics.per_child(films)
+    children = metrics.mean_logit(films, "patient")
     assert children.patient.tolist() == ["a", "b"]
     assert children.logit.tolist() == pytest.approx([2, -1])
     assert children.probability.tolist() == pytest.approx(expit([2, -1]).tolist())

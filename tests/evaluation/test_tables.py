@@ -202,7 +202,7 @@ def test_sensitivity_analyses_by_hand(quick):
             "sha256": ["1", "1", "3", "4", "5", "6", "7", "8", "9"],
         }
     )
-    points = {("xray_cnn", 0): metrics.OperatingPoint(0.65, "a", "b")}
+    points = {("xray_cnn", 0): 0.65}
     table = tables.sensitivity_analyses(films(ROWS), index, points, quick)
     n_films = table.drop_duplicates("part").set_index("part").n_films.to_dict()
     assert n_films == {
@@ -254,7 +254,7 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
     label = np.arange(40) % 2
     images = (rng.integers(60, 100, (40, 16, 16)) + 60 * label[:, None, None]).astype(np.uint8)
     by_mean = {("xray_cnn", seed): lambda x: metrics.logit(x.mean(axis=(1, 2)) / 255) for seed in (0, 1)}
-    points = dict.fromkeys(by_mean, metrics.OperatingPoint(110 / 255, "by hand", "nothing"))
+    points = dict.fromkeys(by_mean, 110 / 255)
     table = tables.robustness(by_mean, images, label, points)
     table = table.set_index(["corruption", "severity", "statistic"]).value
     assert table["none", 0, "auroc"] == table["brighter", 3, "auroc"] == 1
