@@ -86,7 +86,7 @@ def choose_operating_point(tune: pd.DataFrame) -> float:
     best = np.argmax(np.round(found - alarms, 12))  # rounded, so that equal differences are equal
     below = values[max(best - 1, 0)]
     middle = expit((logit(below) + logit(values[best])) / 2)
-    return float(np.clip(middle, np.nextafter(below, 1), values[best]))  # logits end near 0 and 1
+    return float(np.clip(middle, np.nextafter(below, 1), values[best]))  # exact where `logit` ends, and at the lowest
 
 
 def operating_points(predictions: pd.DataFrame, fixed: tuple[str, ...] = (PUBLISHED, UNSCALED)) -> dict:
