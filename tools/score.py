@@ -67,8 +67,7 @@ def score(root: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Mean over seeds of each statistic, at each seed's tune threshold, with intervals over patients."""
-    points = {("xray_cnn", seed): threshold for seed, threshold in _thresholds(_known()).items()}
-    found = metrics.summarise_split(predictions.assign(split="folder"), points, config)
+    found = metrics.summarise_split(predictions.assign(split="folder"), _points(_known()), config)
     found = found[(found.seed == "mean") & found.statistic.isin(metrics.HEADLINE)]
     found = found.set_index("statistic").loc[list(metrics.HEADLINE)].reset_index()
     names = {"value": "mean", "n_films": "films", "n_children": "patients"}
@@ -82,12 +81,12 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     probability, and the decisions that differ, at each seed's tune threshold; means over seeds. Empty where there is
     no such film.
     """
-    thresholds, known = _thresholds(known), known[known.network == "xray_cnn"]
+    points, known = _points(known), known[known.network == "xray_cnn"]
     known = known.assign(name=known.path.map(_name), twin=expit(known.logit))[["name", "seed", "label", "twin"]]
     both = predictions.assign(name=predictions.path.map(_name)).merge(known, on=["name", "seed", "label"])
     if both.empty:
         return both
-    threshold = both.seed.map(thresholds)
+    threshold = both.seed.map(lambda seed: points["xray_cnn", seed])
     both = both.assign(
         difference=(both.probability - both.twin).abs(),
         flipped=(both.probability >= threshold) != (both.twin >= threshold),
@@ -106,11 +105,10 @@ def _known() -> pd.DataFrame:
     return pd.read_csv(REPOSITORY / "results" / "predictions.csv", dtype={"patient": str})
 
 
-def _thresholds(predictions: pd.DataFrame) -> dict[int, float]:
-    """Seed -> the threshold that tune chooses."""
-    tune = predictions[(predictions.split == "tune") & (predictions.network == "xray_cnn")]
-    tune = tune.assign(probability=expit(tune.logit))
-    return {seed: metrics.choose_operating_point(part) for seed, part in tune.groupby("seed")}
+def _points(predictions: pd.DataFrame) -> dict:
+    """(network, seed) -> the threshold that tune chooses, of the study's network."""
+    own = predictions[predictions.network == "xray_cnn"]
+    return metrics.operating_points(own.assign(probability=expit(own.logit)))
 
 
 def main() -> int:

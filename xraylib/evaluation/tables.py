@@ -58,17 +58,9 @@ def load_predictions(config: Config, name: str = "predictions") -> pd.DataFrame:
 
 
 def load_parts(config: Config) -> pd.Series:
-    """path -> part of test, "earlier" or "unseen": films that earlier versions were scored on, and the others.
-
-    From test_unseen.csv beside the data folder, else results/test_parts.csv. Empty for phantoms.
-    """
+    """path -> part of test, "earlier" (earlier versions were scored on the film) or "unseen"; empty for phantoms."""
     if config.phantoms:
         return pd.Series(dtype=str)
-    beside = config.data.parent / "test_unseen.csv"
-    if beside.exists():
-        unseen = set(pd.read_csv(beside).path)
-        test = sorted(p.relative_to(config.data).as_posix() for p in (config.data / "test").rglob("*.jp*g"))
-        return pd.Series({path: "unseen" if path in unseen else "earlier" for path in test}, dtype=str)
     return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
 
 
@@ -145,15 +137,9 @@ def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> 
     return table.mean().assign(sd=table.accuracy.std()).reset_index()
 
 
-def test_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of metrics.csv on test that are shown: mean over seeds, and the ensemble."""
-    return table[(table.split == "test") & table.seed.isin(("mean", "ensemble"))].reset_index(drop=True)
-
-
 def headline(table: pd.DataFrame) -> pd.DataFrame:
     """Test results as text: "mean ± SD over seeds (95 % interval over patients)"; table: metrics.csv."""
-    rows = test_rows(table)
-    rows = rows[rows.statistic.isin(HEADLINE)]
+    rows = table[(table.split == "test") & table.seed.isin(STUDY_NETWORKS) & table.statistic.isin(HEADLINE)]
     rows = rows.assign(text=[interval_text(row) for row in rows.itertuples()])
     wide = rows.pivot_table("text", ["network", "seed"], "statistic", aggfunc="first")
     wide.columns.name = f"test, {rows.n_films.iloc[0]} films of {rows.n_children.iloc[0]} children"
@@ -173,13 +159,13 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
     replay: published_replay; table: metrics.csv; compared: against_baselines; field: results/field.csv. Columns: group,
     row, measured_on, n_films, n_children, statistic, value, sd, lower, upper, source, link, test_chose_threshold.
     """
-    test = test_rows(table)
-    published, own = (test[test.network == network] for network in (metrics.PUBLISHED, metrics.STUDY))
-    parts = {("published experiment", "published experiment, on test"): published}
+    test = table[(table.split == "test") & table.statistic.isin(metrics.HEADLINE)]
+    own, published = test[test.network == metrics.STUDY], test[test.network == metrics.PUBLISHED]
+    parts = {("published experiment", "published experiment, on test"): published[published.seed == "mean"]}
     parts |= {("baselines", name): compared[compared.network == network] for network, name in BASELINES.items()}
     parts |= {("this study", name): own[own.seed == seed] for seed, name in STUDY_NETWORKS.items()}
     here = pd.concat(parts, names=["group", "row", None]).reset_index(["group", "row"])
-    here = here[here.statistic.isin(metrics.HEADLINE)].assign(measured_on="test", **own[COUNTS].iloc[0])
+    here = here.assign(measured_on="test", **own[COUNTS].iloc[0])
     columns = ["group", "row", "measured_on", *COUNTS, "statistic", *FIGURES, "source", "link", "test_chose_threshold"]
     rows = pd.concat([_train_folder_rows(replay, (index.folder == "train").sum()), here, _field_rows(field)])
     rows = rows.reset_index(drop=True).reindex(columns=columns)
