@@ -105,7 +105,7 @@ def test_sensitivity_of_a_subtype_by_hand():
 def test_net_benefit_by_hand():
     # threshold 0.2: odds 1/4. 2 of 4 true positives, 1 of 4 false positive: 2/4 - 1/4 * 1/4
     found = metrics.net_benefit([1, 1, 0, 0], [0.9, 0.8, 0.7, 0.1], [0.2]).to_numpy()
-    assert found.ravel().tolist() == pytest.approx([0.2, 2 / 4 - 1 / 16, 2 / 4 - 2 / 4 / 4, 0])
+    assert found.ravel().tolist() == pytest.approx([2 / 4 - 1 / 16, 2 / 4 - 2 / 4 / 4])
 
 
 def test_the_threshold_lies_midway_between_the_classes_in_logits():

@@ -11,7 +11,7 @@ from xraylib.files import UserError
 
 RIGHT, ONE_WRONG = [(0, 0.1), (0, 0.2), (1, 0.8), (1, 0.9)], [(0, 0.1), (0, 0.7), (1, 0.8), (1, 0.9)]
 HALF_WRONG, UNSCALED = [(0, 0.6), (0, 0.7), (1, 0.8), (1, 0.9)], [(0, 1.0), (0, 0.0), (1, 1.0), (1, 1.0)]
-HISTORY = pd.DataFrame([{"network": "published", "seed": 0, "epoch": 1, "accuracy": 0.7, "val_accuracy": 0.8}])
+HISTORY = pd.DataFrame({"network": "published", "seed": 0, "accuracy": [0.1, 0.7], "val_accuracy": [0.2, 0.8]})
 ROWS = [
     ("test/PNEUMONIA/person1_bacteria_1.jpeg", 1, "bacteria", 0.9),
     ("test/PNEUMONIA/person2_bacteria_1.jpeg", 1, "bacteria", 0.8),
@@ -186,15 +186,17 @@ def test_abstaining_leaves_the_surest():
 
 
 def test_the_worst_errors_are_those_of_most_seeds_and_furthest_off():
-    second = [(path, label, subtype, 0.9 if "IM-0004" in path else p) for path, label, subtype, p in ROWS]
-    both = pd.concat([films(ROWS), films(second, seed=1)], ignore_index=True)
+    first = films(ROWS).replace({"probability": {0.6: 0.4}})
+    second = films(ROWS, seed=1).replace({"probability": {0.6: 0.4, 0.4: 0.9}})
+    both = pd.concat([first, second], ignore_index=True)
     table = tables.worst_errors(both, POINTS)
     assert table[["error", "path", "seeds_wrong"]].to_numpy().tolist() == [
         ["false negative", "test/PNEUMONIA/person4_virus_1.jpeg", 2],
+        ["false negative", "test/PNEUMONIA/person3_virus_1.jpeg", 2],
         ["false positive", "test/NORMAL/IM-0002-0001.jpeg", 2],
         ["false positive", "test/NORMAL/NORMAL2-IM-0004-0001.jpeg", 1],
     ]
-    assert table.probability.tolist() == pytest.approx([0.3, 0.7, 0.65])
+    assert table.probability.tolist() == pytest.approx([0.3, 0.4, 0.7, 0.65])
 
 
 def test_robustness_shows_a_network_that_only_knows_brightness():

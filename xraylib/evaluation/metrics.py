@@ -195,17 +195,17 @@ def bin_of(probability) -> np.ndarray:
 
 
 def net_benefit(label, probability, thresholds) -> pd.DataFrame:
-    """A row per threshold: threshold, network, treat_all, treat_none (Vickers and Elkin 2006).
+    """A row per threshold: the net benefit of the network, and treat_all (Vickers and Elkin 2006); treating none has 0.
 
-    Net benefit is true positives minus false positives times threshold / (1 - threshold), per film: the threshold is
-    the probability at which treating and waiting seem equal. Thresholds lie in [0, 1).
+    True positives minus false positives times threshold / (1 - threshold), per film: the threshold, in [0, 1), is the
+    probability at which treating and waiting seem equal.
     """
     label, thresholds = np.asarray(label), np.asarray(thresholds, np.float64)
     odds = thresholds / (1 - thresholds)
     called = np.asarray(probability) >= thresholds[:, None]
     network = (called & (label == 1)).mean(axis=1) - odds * (called & (label == 0)).mean(axis=1)
     treat_all = label.mean() - odds * (1 - label.mean())
-    return pd.DataFrame({"threshold": thresholds, "network": network, "treat_all": treat_all, "treat_none": 0.0})
+    return pd.DataFrame({"network": network, "treat_all": treat_all})
 
 
 def patient_bootstrap(table: pd.DataFrame, statistic: Statistic, resamples: int, seed: int) -> dict:
@@ -293,11 +293,11 @@ def summarise_split(table: pd.DataFrame, points: Mapping, config: Config) -> pd.
     films, each = _each_seed(table, points)
     values = pd.DataFrame({seed: once(statistic, len(films)) for seed, statistic in each.items()})
     mean = _estimate(films, lambda weights: _mean(each.values(), weights), config)
-    rows = [values.melt(var_name="seed", ignore_index=False)] if films.network.iloc[0] != ENSEMBLE else []
-    rows.append(mean.assign(seed="mean", sd=values.std(axis=1, skipna=False)))
-    found = pd.concat(rows).rename_axis("statistic").reset_index().reindex(columns=TIDY)
-    n = {"n_films": len(films), "n_children": films.patient.nunique()}
-    return found.assign(network=films.network.iloc[0], split=films.split.iloc[0], **n)
+    mean = mean.assign(seed="mean", sd=values.std(axis=1, skipna=False))
+    first, n = films.iloc[0], {"n_films": len(films), "n_children": films.patient.nunique()}
+    seeds = [] if first.network == ENSEMBLE else [values.melt(var_name="seed", ignore_index=False)]
+    found = pd.concat([*seeds, mean]).rename_axis("statistic").reset_index().reindex(columns=TIDY)
+    return found.assign(network=first.network, split=first.split, **n)
 
 
 def _ratio(numerator, denominator):
