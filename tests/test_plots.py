@@ -40,7 +40,7 @@ def predictions():
 
 @pytest.fixture
 def points():
-    half = metrics.OperatingPoint(0.5, "fixed at 0.5", "nothing")
+    half = metrics.FIXED
     return {(network, seed): half for network in ("published", "xray_cnn") for seed in (0, 1)}
 
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 from scipy.special import expit
 
@@ -54,15 +53,15 @@ def _enter_ledger(variant: str, predictions: pd.DataFrame, scores: pd.DataFrame,
 
 def _scores(predictions: pd.DataFrame) -> list[dict]:
     table = predictions.assign(probability=expit(predictions.logit))
-    threshold = metrics.choose_operating_point(table[table.split == "tune"]).threshold
+    threshold = metrics.choose_operating_point(table[table.split == "tune"])
     rows = []
     for split in ("tune", "test"):
         part = table[table.split == split]
         if len(part):
-            values = metrics.statistics(part, threshold)(np.ones((1, len(part))))
+            values = metrics.once(metrics.statistics(part, threshold), len(part))
             rows.append(
                 {"seed": part.seed.iloc[0], "split": split, "films": len(part)}
-                | {name: float(values[name][0]) for name in tables.HEADLINE}
+                | {name: values[name] for name in tables.HEADLINE}
             )
     return rows
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from xraylib.config import REPOSITORY
+from xraylib.data.corruptions import described
 from xraylib.evaluation import findings as found
 from xraylib.evaluation import metrics, tables
 
@@ -212,11 +213,10 @@ def _corruptions() -> str:
     own = table[(table.network == "xray_cnn") & (table.statistic == "specificity")]
     as_is = own[own.corruption == "none"].value.iloc[0]
     worst = own.sort_values(["value", "severity"]).iloc[0]
-    amount = "" if worst.corruption == "inverted" else f" ({worst.amount:g} {worst.unit})"
     cut = own[(own.corruption == "crop") & (own.severity == 2)].iloc[0]
     return (
         f"With {cut.amount:g} % of each margin cut off, specificity goes from {as_is:.3f} to {cut.value:.3f}; the "
-        f"worst corruption is {worst.corruption}{amount}, at {worst.value:.3f} "
+        f"worst corruption is {described(worst)}, at {worst.value:.3f} "
         "([robustness.csv](robustness.csv))."
     )
 

@@ -67,23 +67,11 @@ def score(root: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _statistics(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Mean over seeds of each statistic, at each seed's tune threshold, with intervals over patients."""
-    thresholds = _thresholds(_known())
-    each = [metrics.statistics(part, thresholds[seed]) for seed, part in predictions.groupby("seed")]
-    first = predictions[predictions.seed == config.seeds[0]]
-
-    def mean(weights: np.ndarray) -> dict:
-        values = [statistic(weights) for statistic in each]
-        return {name: np.mean([value[name] for value in values], axis=0) for name in metrics.HEADLINE}
-
-    intervals = metrics.patient_bootstrap(first, mean, config.bootstrap_resamples, config.split_seed)
-    ones, counts = np.ones((1, len(first))), {"films": len(first), "patients": first.patient.nunique()}
-    rows = []
-    for name in metrics.HEADLINE:
-        values = [float(statistic(ones)[name][0]) for statistic in each]
-        lower, upper = intervals[name]
-        row = {"statistic": name, "mean": np.mean(values), "sd": np.std(values, ddof=1), "lower": lower, "upper": upper}
-        rows.append(row | counts)
-    return pd.DataFrame(rows)
+    found = metrics.summarise_split(predictions.assign(split="folder"), _points(_known()), config)
+    found = found[(found.seed == "mean") & found.statistic.isin(metrics.HEADLINE)]
+    found = found.set_index("statistic").loc[list(metrics.HEADLINE)].reset_index()
+    names = {"value": "mean", "n_films": "films", "n_children": "patients"}
+    return found.rename(columns=names)[["statistic", "mean", "sd", "lower", "upper", "films", "patients"]]
 
 
 def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -93,12 +81,12 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     probability, and the decisions that differ, at each seed's tune threshold; means over seeds. Empty where there is
     no such film.
     """
-    thresholds, known = _thresholds(known), known[known.network == "xray_cnn"]
+    points, known = _points(known), known[known.network == "xray_cnn"]
     known = known.assign(name=known.path.map(_name), twin=expit(known.logit))[["name", "seed", "label", "twin"]]
     both = predictions.assign(name=predictions.path.map(_name)).merge(known, on=["name", "seed", "label"])
     if both.empty:
         return both
-    threshold = both.seed.map(thresholds)
+    threshold = both.seed.map(lambda seed: points["xray_cnn", seed])
     both = both.assign(
         difference=(both.probability - both.twin).abs(),
         flipped=(both.probability >= threshold) != (both.twin >= threshold),
@@ -117,11 +105,10 @@ def _known() -> pd.DataFrame:
     return pd.read_csv(REPOSITORY / "results" / "predictions.csv", dtype={"patient": str})
 
 
-def _thresholds(predictions: pd.DataFrame) -> dict[int, float]:
-    """Seed -> the threshold that tune chooses."""
-    tune = predictions[(predictions.split == "tune") & (predictions.network == "xray_cnn")]
-    tune = tune.assign(probability=expit(tune.logit))
-    return {seed: metrics.choose_operating_point(part).threshold for seed, part in tune.groupby("seed")}
+def _points(predictions: pd.DataFrame) -> dict:
+    """(network, seed) -> the threshold that tune chooses, of the study's network."""
+    own = predictions[predictions.network == "xray_cnn"]
+    return metrics.operating_points(own.assign(probability=expit(own.logit)))
 
 
 def main() -> int:

@@ -185,7 +185,7 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
         for line, (network, seeds) in enumerate(_networks(table[table.path == film.path], "val_grid")):
             ((seed, of),) = seeds
             probability = of.probability.iloc[0]
-            decision = int(probability >= points[network, seed].threshold)
+            decision = int(probability >= points[network, seed])
             wrong, name = decision != film.label, network.replace("xray_cnn", "ours")
             text = f"{name} {probability:.2f} {CLASSES[decision][0]}{' ✗' if wrong else ''}"
             label = ax.text(0.5, -0.03 - 0.095 * line, text, transform=ax.transAxes, ha="center", va="top",
@@ -443,7 +443,7 @@ def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") ->
     points: (network, seed) -> operating point.
     """
     ((network, seeds),) = _networks(table, "confusion")
-    each = [metrics.at_threshold(part.label, part.probability, points[network, seed].threshold) for seed, part in seeds]
+    each = [metrics.at_threshold(part.label, part.probability, points[network, seed]) for seed, part in seeds]
     matrix = np.mean([[[c["tn"], c["fp"]], [c["fn"], c["tp"]]] for c in each], axis=0)
     share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     text = np.array([f"{s:.0f} of 100\n({m:,.0f} films)" for s, m in zip(share.flat, matrix.flat, strict=True)])
@@ -483,7 +483,7 @@ def _curves(table, ax: Axes, points, curve, area, what: str, place) -> None:
         for seed, part in seeds:
             ax.plot(*curve(part.label, part.probability), dash, color=colour, linewidth=0.8, drawstyle="steps-post")
             if points:
-                at = metrics.at_threshold(part.label, part.probability, points[network, seed].threshold)
+                at = metrics.at_threshold(part.label, part.probability, points[network, seed])
                 ax.plot(*place(at), marker, color=colour, **MARK)
         mean = np.mean([area(part.label, part.probability) for _, part in seeds])
         look = dash + (marker if points else "")
@@ -498,7 +498,7 @@ def score_histogram(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = 
                  bins=20, binrange=(0, 1), weights="weight", element="step", ax=ax)  # fmt: skip
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for i, (seed, _) in enumerate(seeds):  # each lower than the last, so that near ones do not cover each other
-        threshold = points[network, seed].threshold
+        threshold = points[network, seed]
         ax.axvline(threshold, color=BLACK, linestyle="--", linewidth=0.8)
         ax.annotate(f"threshold of seed {seed}: {threshold:.2f}", (threshold + 0.01, 0.97 - 0.07 * i), va="top",
                     xycoords=("data", "axes fraction"), fontsize=6.5, bbox=white)  # fmt: skip

@@ -33,6 +33,11 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0) -> np.n
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
+def described(row) -> str:
+    """A corruption in words, "crop (8 % of each margin lost)"; row: of robustness.csv. "inverted" has no amount."""
+    return row.corruption if row.corruption == "inverted" else f"{row.corruption} ({row.amount:g} {row.unit})"
+
+
 def _brightness(x, levels, rng):
     return x + levels
 

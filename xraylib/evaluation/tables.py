@@ -7,7 +7,7 @@ n_children. Thresholds come from `metrics.operating_points`, so nothing here is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,14 @@ from xraylib.evaluation import metrics
 from xraylib.files import UserError, write_table
 
 HEADLINE = (*metrics.HEADLINE, "balanced_accuracy")
-FIGURES = ["value", "sd", "lower", "upper"]
+COUNTS, FIGURES = ["n_films", "n_children"], ["value", "sd", "lower", "upper"]
+RATES = ("accuracy", "sensitivity", "specificity")
+RUNS = 4  # of file numbers in a series
+AS_IS = Corruption(lambda x, amount, rng: x, "", (0.0,))
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 # As the author printed them; the confusion matrix (rows: true NORMAL, PNEUMONIA) is of the training folder.
-PUBLISHED_MATRIX = ((1151, 190), (409, 3466))
+PUBLISHED_MATRIX = [[1151, 190], [409, 3466]]
 PUBLISHED_VAL = {0: [1, 0, 1, 1, 1, 1, 0, 0], 1: [1, 1, 1, 1, 1, 1, 1]}  # per class; the 16th image was skipped
 PUBLISHED_SECONDS = 250.26
 PUBLISHED_IMAGES = sum(map(sum, PUBLISHED_MATRIX))
@@ -55,28 +58,24 @@ def load_predictions(config: Config, name: str = "predictions") -> pd.DataFrame:
 
 
 def load_parts(config: Config) -> pd.Series:
-    """path -> part of test, "earlier" or "unseen": films that earlier versions were scored on, and the others.
-
-    From test_unseen.csv beside the data folder, else results/test_parts.csv. Empty for phantoms.
-    """
+    """path -> part of test, "earlier" (earlier versions were scored on the film) or "unseen"; empty for phantoms."""
     if config.phantoms:
         return pd.Series(dtype=str)
-    beside = config.data.parent / "test_unseen.csv"
-    if beside.exists():
-        unseen = set(pd.read_csv(beside).path)
-        test = sorted(p.relative_to(config.data).as_posix() for p in (config.data / "test").rglob("*.jp*g"))
-        return pd.Series({path: "unseen" if path in unseen else "earlier" for path in test}, dtype=str)
     return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
-
-
-# --- the published experiment ---
 
 
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The published figures beside the replayed ones: quantity, published, replayed (mean over seeds), sd, seeds."""
-    replayed = pd.DataFrame([_replayed(predictions, history, seed) for seed in _seeds(predictions)])
+    replayed = _replayed(predictions, history)
     table = pd.DataFrame({"published": PUBLISHED, "replayed": replayed.mean(), "sd": replayed.std()})
     return table.rename_axis("quantity").reset_index().assign(seeds=len(replayed))
+
+
+def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
+    figures = {"published": pd.DataFrame([PUBLISHED]), "replayed": _replayed(predictions, history)}
+    rows = pd.concat([table.assign(source=source) for source, table in figures.items()])
+    return rows.melt("source", var_name="quantity")[["quantity", "source", "value"]]
 
 
 def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -85,84 +84,62 @@ def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
     The confusion matrix of the train folder (rows true NORMAL, PNEUMONIA) and the decisions on the val folder from
     unscaled images (the experiment skipped its sixteenth image).
     """
-    as_printed = {
-        "confusion matrix, train folder": str([list(row) for row in PUBLISHED_MATRIX]),
-        "val folder, NORMAL": " ".join(map(str, PUBLISHED_VAL[0])),
-        "val folder, PNEUMONIA": " ".join(map(str, PUBLISHED_VAL[1])),
-    }
-    table = pd.DataFrame({"quantity": list(as_printed), "published": list(as_printed.values())})
-    for seed in _seeds(predictions):
-        of_seed = predictions[predictions.seed == seed]
-        train = of_seed[(of_seed.network == metrics.PUBLISHED) & (of_seed.folder == "train")]
-        found = metrics.at_threshold(train.label, train.probability, 0.5)
-        val = of_seed[of_seed.network == "published_unscaled"].sort_values("path")
-        called = [" ".join("01"[p >= 0.5] for p in val.probability[val.label == label]) for label in (0, 1)]
+    quantities = ["confusion matrix, train folder", "val folder, NORMAL", "val folder, PNEUMONIA"]
+    printed = [str(PUBLISHED_MATRIX), *map(_digits, PUBLISHED_VAL.values())]
+    table = pd.DataFrame({"quantity": quantities, "published": printed})
+    for seed, found, val in _replays(predictions):
+        called = (val.probability >= metrics.FIXED).astype(int)
         matrix = f"[[{found['tn']}, {found['fp']}], [{found['fn']}, {found['tp']}]]"
-        table[f"seed {seed}"] = [matrix, *called]
+        table[f"seed {seed}"] = [matrix, *(_digits(called[val.label == label]) for label in (0, 1))]
     return table
 
 
-def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
-    each = {"published": [PUBLISHED], "replayed": [_replayed(predictions, history, s) for s in _seeds(predictions)]}
-    rows = [pd.DataFrame(figures).assign(source=source) for source, figures in each.items()]
-    return pd.concat(rows).melt("source", var_name="quantity")[["quantity", "source", "value"]]
+def _digits(decisions: Iterable[int]) -> str:
+    return " ".join(map(str, decisions))
+
+
+def _replays(predictions: pd.DataFrame) -> Iterator[tuple[int, dict, pd.DataFrame]]:
+    """Each seed, its metrics.at_threshold on the train folder, and its unscaled predictions of the val folder."""
+    for seed, rows in predictions.groupby("seed"):
+        train = rows[(rows.network == metrics.PUBLISHED) & (rows.folder == "train")]
+        found = metrics.at_threshold(train.label, train.probability, metrics.FIXED)
+        yield seed, found, rows[rows.network == metrics.UNSCALED].sort_values("path")
+
+
+def _replayed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """A row per seed, a column per quantity of PUBLISHED."""
+    ends = history[history.network == metrics.PUBLISHED].drop_duplicates("seed", keep="last").set_index("seed")
+    rows = []
+    for seed, found, val in _replays(predictions):
+        end, called = ends.loc[seed], (val.probability >= metrics.FIXED).mean()
+        rows.append([end.accuracy, end.val_accuracy, *(found[name] for name in RATES), called])
+    return pd.DataFrame(rows, columns=list(PUBLISHED))
 
 
 def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> pd.DataFrame:
     """The published network at 0.5 on the films that it learned from, the rest of their folder, and test.
 
-    seen: seed -> paths. Columns: films, n_films (mean over seeds), accuracy, sensitivity, specificity (mean), and sd of
-    accuracy over seeds.
+    seen: seed -> paths. Columns: films, n_films, accuracy, sensitivity, specificity (means over seeds), sd of accuracy.
     """
     rows = []
     for seed, paths in seen.items():
         own = predictions[(predictions.network == metrics.PUBLISHED) & (predictions.seed == seed)]
-        learned = own.path.isin(set(paths))
+        learned = own.path.isin(paths)
         parts = {
-            "seen in training": own[learned],
-            "train folder, not seen": own[(own.folder == "train") & ~learned],
-            "test folder": own[own.folder == "test"],
+            "seen in training": learned,
+            "train folder, not seen": (own.folder == "train") & ~learned,
+            "test folder": own.folder == "test",
         }
-        for name, part in parts.items():
-            found = metrics.at_threshold(part.label, part.probability, 0.5)
-            row = {key: found[key] for key in ("accuracy", "sensitivity", "specificity")}
-            rows.append({"films": name, "n_films": len(part)} | row)
+        for name, mask in parts.items():
+            found = metrics.at_threshold(own.label[mask], own.probability[mask], metrics.FIXED)
+            rows.append({"films": name, "n_films": mask.sum()} | {key: found[key] for key in RATES})
     table = pd.DataFrame(rows).groupby("films", sort=False)
     return table.mean().assign(sd=table.accuracy.std()).reset_index()
 
 
-def _seeds(predictions: pd.DataFrame) -> list[int]:
-    return sorted(predictions.seed[predictions.network == metrics.PUBLISHED].unique())
-
-
-def _replayed(predictions: pd.DataFrame, history: pd.DataFrame, seed: int) -> dict[str, float]:
-    of_seed = predictions[predictions.seed == seed]
-    epoch = history[(history.network == metrics.PUBLISHED) & (history.seed == seed)].iloc[-1]
-    train = of_seed[(of_seed.network == metrics.PUBLISHED) & (of_seed.folder == "train")]
-    rates = metrics.at_threshold(train.label, train.probability, 0.5)
-    unscaled = of_seed[of_seed.network == "published_unscaled"]
-    values = [
-        epoch.accuracy,
-        epoch.val_accuracy,
-        *(rates[name] for name in ("accuracy", "sensitivity", "specificity")),
-        (unscaled.probability >= 0.5).mean(),
-    ]
-    return dict(zip(PUBLISHED, map(float, values), strict=True))
-
-
-# --- the headline ---
-
-
-def test_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of metrics.csv on test that are shown: mean over seeds, and the ensemble."""
-    return table[(table.split == "test") & table.seed.isin(("mean", "ensemble"))].reset_index(drop=True)
-
-
 def headline(table: pd.DataFrame) -> pd.DataFrame:
     """Test results as text: "mean ± SD over seeds (95 % interval over patients)"; table: metrics.csv."""
-    rows = test_rows(table)
-    rows = rows[rows.statistic.isin(HEADLINE)]
+    rows = table[(table.split == "test") & table.seed.isin(STUDY_NETWORKS) & table.statistic.isin(HEADLINE)]
     rows = rows.assign(text=[interval_text(row) for row in rows.itertuples()])
     wide = rows.pivot_table("text", ["network", "seed"], "statistic", aggfunc="first")
     wide.columns.name = f"test, {rows.n_films.iloc[0]} films of {rows.n_children.iloc[0]} children"
@@ -180,68 +157,47 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
     """The result table of the study: published experiment, baselines, this study, other work (the field).
 
     replay: published_replay; table: metrics.csv; compared: against_baselines; field: results/field.csv. Columns: group,
-    row, measured_on ("train folder", "test", "official test"), n_films, n_children, statistic, value, sd, lower,
-    upper, source, link, test_chose_threshold (False for all but the field).
+    row, measured_on, n_films, n_children, statistic, value, sd, lower, upper, source, link, test_chose_threshold.
     """
-    shown = test_rows(table)
-    rows = _train_folder_rows(replay, (index.folder == "train").sum())
-    parts = [("published experiment", "published experiment, on test", shown[shown.network == metrics.PUBLISHED])]
-    parts += [("baselines", name, compared[compared.network == network]) for network, name in BASELINES.items()]
-    own = shown[shown.network == metrics.STUDY]
-    parts += [("this study", name, own[own.seed == seed]) for seed, name in STUDY_NETWORKS.items()]
-    n = {"measured_on": "test"} | own[["n_films", "n_children"]].iloc[0].to_dict()
-    for group, name, part in parts:
-        figures = part[part.statistic.isin(metrics.HEADLINE)][["statistic", *FIGURES]].to_dict("records")
-        rows += [{"group": group, "row": name} | n | one for one in figures]
-    columns = ["group", "row", "measured_on", "n_films", "n_children", "statistic", *FIGURES, "source", "link"]
-    table = pd.DataFrame(rows + _field_rows(field)).reindex(columns=[*columns, "test_chose_threshold"])
-    return table.assign(test_chose_threshold=table.test_chose_threshold == "yes")
+    test = table[(table.split == "test") & table.statistic.isin(metrics.HEADLINE)]
+    own, published = test[test.network == metrics.STUDY], test[test.network == metrics.PUBLISHED]
+    parts = {("published experiment", "published experiment, on test"): published[published.seed == "mean"]}
+    parts |= {("baselines", name): compared[compared.network == network] for network, name in BASELINES.items()}
+    parts |= {("this study", name): own[own.seed == seed] for seed, name in STUDY_NETWORKS.items()}
+    here = pd.concat(parts, names=["group", "row", None]).reset_index(["group", "row"])
+    here = here.assign(measured_on="test", **own[COUNTS].iloc[0])
+    columns = ["group", "row", "measured_on", *COUNTS, "statistic", *FIGURES, "source", "link", "test_chose_threshold"]
+    rows = pd.concat([_train_folder_rows(replay, (index.folder == "train").sum()), here, _field_rows(field)])
+    rows = rows.reset_index(drop=True).reindex(columns=columns)
+    return rows.assign(test_chose_threshold=rows.test_chose_threshold == "yes")
 
 
-def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> list[dict]:
-    lines, rows = replay.set_index("quantity"), []
-    for source, name, n in (("published", "as published", PUBLISHED_IMAGES), ("replayed", "replayed", n_films)):
-        row = {"group": "published experiment", "row": f"published experiment, {name}", "measured_on": "train folder"}
-        for statistic in ("accuracy", "sensitivity", "specificity"):
-            line = lines.loc[f"{statistic}, train folder"]
-            sd = line.sd if source == "replayed" else np.nan
-            rows.append(row | {"n_films": n, "statistic": statistic, "value": line[source], "sd": sd})
-    return rows
+def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> pd.DataFrame:
+    rows = replay[replay.quantity.str.endswith(", train folder")]
+    rows = rows.assign(group="published experiment", measured_on="train folder", statistic=RATES)
+    printed = rows.assign(row="published experiment, as published", n_films=PUBLISHED_IMAGES, value=rows.published)
+    again = rows.assign(row="published experiment, replayed", n_films=n_films, value=rows.replayed)
+    return pd.concat([printed.drop(columns="sd"), again])
 
 
-def _field_rows(field: pd.DataFrame) -> list[dict]:
-    rows = []
-    for line in field.to_dict("records"):
-        row = {"group": "field", "row": f"{line['source']}: {line['method']}", "measured_on": "official test"}
-        row |= {"n_films": line["images"]} | {k: line[k] for k in ("source", "link", "test_chose_threshold")}
-        known = [name for name in metrics.HEADLINE if pd.notna(line[name])]
-        rows += [row | {"statistic": s, "value": line[s], "sd": line.get(f"{s}_sd", np.nan)} for s in known]
-    return rows
+def _field_rows(field: pd.DataFrame) -> pd.DataFrame:
+    field = field.assign(group="field", row=field.source + ": " + field.method, measured_on="official test")
+    field = field.rename(columns={"images": "n_films"})
+    parts = [field.assign(statistic=s, value=field[s], sd=field.get(f"{s}_sd", np.nan)) for s in metrics.HEADLINE]
+    return pd.concat(parts).dropna(subset="value").sort_index(kind="stable")
 
 
 def differences(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """The study's network minus the published one on the same test films, mean over seeds.
 
-    thresholds: "published at 0.5" (as it was published), or "both on tune". Columns: thresholds, statistic, difference,
-    lower, upper.
+    Columns: thresholds ("published at 0.5" or "both on tune"), statistic, difference, lower, upper.
     """
-    rows = []
-    for name, fixed in (("published at 0.5", (metrics.PUBLISHED,)), ("both on tune", ())):
-        pair = predictions[predictions.network.isin((metrics.STUDY, metrics.PUBLISHED))]
-        points = metrics.operating_points(pair, fixed)
-        found = _against(pair[pair.split == "test"], metrics.PUBLISHED, points, config)
-        rows += [{"thresholds": name, "statistic": statistic} | found[statistic] for statistic in HEADLINE]
-    return pd.DataFrame(rows)
-
-
-def _against(test: pd.DataFrame, network: str, points: Mapping, config: Config) -> dict[str, dict]:
-    return metrics.paired_bootstrap(
-        test[test.network == metrics.STUDY],
-        test[test.network == network],
-        points,
-        config.bootstrap_resamples,
-        config.split_seed,
-    )
+    both = predictions[predictions.network.isin((metrics.STUDY, metrics.PUBLISHED))]
+    own, published = (both[(both.network == n) & (both.split == "test")] for n in (metrics.STUDY, metrics.PUBLISHED))
+    points = {"published at 0.5": metrics.operating_points(both), "both on tune": metrics.operating_points(both, ())}
+    parts = {name: metrics.paired_bootstrap(own, published, at, config) for name, at in points.items()}
+    table = pd.concat({name: part.loc[list(HEADLINE)] for name, part in parts.items()})
+    return table.rename_axis(["thresholds", "statistic"]).reset_index()
 
 
 def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -251,33 +207,27 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     difference_lower, difference_upper.
     """
     points = metrics.operating_points(predictions)
-    test = predictions[predictions.split == "test"]
-    parts = []
-    for network in dict.fromkeys(test.network):
-        found = metrics.summarise_split(test[test.network == network], points, config)
-        part = found[found.seed == "mean"].set_index("statistic")[["network", *FIGURES]]
-        more = {} if network == metrics.STUDY else _against(test, network, points, config)
-        against = pd.DataFrame(more, index=["difference", "lower", "upper"]).T.reindex(part.index)
-        against = against.rename(columns={side: f"difference_{side}" for side in ("lower", "upper")})
-        parts.append(part.join(against).loc[list(metrics.HEADLINE)].reset_index())
-    table = pd.concat(parts, ignore_index=True)
-    return table[["network", "statistic", *table.columns[2:]]]
+    test = dict(tuple(predictions[predictions.split == "test"].groupby("network", sort=False)))
+    table = in_parts({name: (rows, points, metrics.HEADLINE) for name, rows in test.items()}, config, ["network"])
+    own = test.pop(metrics.STUDY)
+    against = {name: metrics.paired_bootstrap(own, rows, points, config) for name, rows in test.items()}
+    differences = pd.concat(against, names=["network", "statistic"])
+    differences = differences.rename(columns={side: f"difference_{side}" for side in ("lower", "upper")})
+    return table.drop(columns=COUNTS).join(differences, on=["network", "statistic"])
 
 
 def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
     """Add this evaluation on test to results/test_ledger.csv and return the ledger; table: metrics.csv."""
-    shown = test_rows(table)
-    mean = shown[(shown.network == metrics.STUDY) & (shown.seed == "mean")].set_index("statistic").value
+    mean = table[(table.network == metrics.STUDY) & (table.split == "test") & (table.seed == "mean")]
     test = predictions[(predictions.split == "test") & (predictions.network == metrics.STUDY)]
-    return enter_ledger(metrics.STUDY, test, mean, config)
+    return enter_ledger(metrics.STUDY, test, mean.set_index("statistic").value, config)
 
 
 def enter_ledger(network: str, test: pd.DataFrame, mean: pd.Series, config: Config) -> pd.DataFrame:
     """Add an evaluation on test to results/test_ledger.csv and return the ledger.
 
-    test: predictions of all seeds on test; mean: statistic -> mean over seeds. A digest of the test logits, rounded to
-    6 digits, identifies an evaluation: the same predictions add no row. Only the full profile and `make
-    verify` keep earlier rows.
+    test: predictions of all seeds on test; mean: statistic -> mean over seeds. The same predictions add no row. Only
+    the full profile and `make verify` keep earlier rows.
     """
     path = config.results / "test_ledger.csv"
     keeps = config.profile in ("full", "verify") and path.exists()
@@ -298,59 +248,55 @@ def digest_of(test: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# --- parts of test ---
+def in_parts(parts: Mapping, config: Config, names: Sequence[str] = ("part",)) -> pd.DataFrame:
+    """Statistics on parts of the test films: part, n_films, n_children, statistic, value, sd, lower, upper.
 
-
-def in_parts(table: pd.DataFrame, parts: Mapping[str, tuple], points: Mapping, config: Config) -> pd.DataFrame:
-    """Statistics of one network on parts of its test films.
-
-    table: predictions of one network, all seeds; parts: name -> (bool mask over table, names of statistics). Columns:
-    part, n_films, n_children, statistic, value, sd, lower, upper. Parts without films are left out.
+    parts: name -> (predictions of one network, all seeds; operating points; names of statistics); those without films
+    are left out. names: of the columns that say the part, one for each item of a name that is a tuple.
     """
-    rows = []
-    for name, (mask, statistics) in parts.items():
-        if mask.any():
-            found = metrics.summarise_split(table[mask], points, config)
-            found = found[found.seed.isin(("mean", "ensemble"))].set_index("statistic").loc[list(statistics)]
-            rows.append(found.reset_index().assign(part=name))
-    return pd.concat(rows, ignore_index=True)[["part", "n_films", "n_children", "statistic", *FIGURES]]
+    found = {}
+    for name, (table, points, statistics) in parts.items():
+        if len(table):
+            rows = metrics.summarise_split(table, points, config)
+            found[name] = rows[rows.seed == "mean"].set_index("statistic").loc[list(statistics), COUNTS + FIGURES]
+    return pd.concat(found, names=[*names, "statistic"]).reset_index()[[*names, *COUNTS, "statistic", *FIGURES]]
 
 
 def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, config: Config) -> pd.DataFrame:
     """Every network on all of test, the films of earlier versions and the unseen ones, per film and per child.
 
-    predictions: all splits, the ensemble included; parts: load_parts. Per child: the mean logit over the child's films.
-    Columns: network, unit ("film", "child"), then those of `in_parts`.
+    predictions: all splits, the ensemble included; parts: load_parts. Columns: network, unit ("film"; "child": the mean
+    logit over the child's films), then those of `in_parts`.
     """
-    test, rows = predictions[predictions.split == "test"], []
+    test, some = predictions[predictions.split == "test"], {}
     for network in (metrics.PUBLISHED, metrics.STUDY, metrics.ENSEMBLE):
         films = test[test.network == network]
         for name in ("all", *sorted(set(parts))):
             part = films if name == "all" else films[films.path.map(parts) == name]
-            for unit, some in {"film": part, "child": metrics.per_child(part)}.items():
-                found = in_parts(some, {name: (some.logit.notna(), HEADLINE)}, points, config)
-                rows.append(found.assign(network=network, unit=unit, n_films=part.path.nunique()))
-    table = pd.concat(rows, ignore_index=True)
-    return table[["network", "unit", *table.columns[:-2]]]
+            some[network, "film", name] = (part, points, HEADLINE)
+            some[network, "child", name] = (metrics.mean_logit(part, "patient"), points, HEADLINE)
+    table = in_parts(some, config, ["network", "unit", "part"])
+    films_too = table.groupby(["network", "part", "statistic"]).n_films.transform("first")  # in rows per child as well
+    return table.assign(n_films=films_too)
 
 
-def subgroups(table: pd.DataFrame, points: Mapping, config: Config, runs: int = 4) -> pd.DataFrame:
+def subgroups(table: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
     """Sensitivity by subtype; specificity by series of file names and by runs of file numbers.
 
     NORMAL files count up within a series, so a run of numbers is a time of acquisition. Age and sex, which a reader
     would want here, are not published. See `in_parts` for the columns.
     """
     series = np.where(table.path.str.contains("NORMAL2-"), "NORMAL2-IM-", "IM-")
-    parts = {name: (table.subtype == name, ["sensitivity"]) for name in ("bacteria", "virus")}
+    parts = {name: (table[table.subtype == name], points, ["sensitivity"]) for name in ("bacteria", "virus")}
     number = pd.to_numeric(table.path.str.extract(r"IM-(\d+)", expand=False), errors="coerce")
     for name in ("IM-", "NORMAL2-IM-"):
         of_series = (table.label == 0) & (series == name)
-        parts[f"series {name}"] = (of_series, ["specificity"])
+        parts[f"series {name}"] = (table[of_series], points, ["specificity"])
         found = np.sort(number[of_series].dropna().unique())
-        for some in np.array_split(found, runs) if len(found) >= 10 * runs else []:
+        for some in np.array_split(found, RUNS) if len(found) >= 10 * RUNS else []:
             inside = of_series & number.between(some[0], some[-1])
-            parts[f"{name}{int(some[0]):04d} to {int(some[-1]):04d}"] = (inside, ["specificity"])
-    return in_parts(table, parts, points, config)
+            parts[f"{name}{int(some[0]):04d} to {int(some[-1]):04d}"] = (table[inside], points, ["specificity"])
+    return in_parts(parts, config)
 
 
 def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
@@ -360,29 +306,30 @@ def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mappi
     """
     number = table.path.map(index.set_index("path").patient_number)
     known = index.patient_number[index.split.isin(("train", "tune"))]
-    test, children = index[index.split == "test"], metrics.per_child(table)
-    every = table.path.notna()
+    test = index[index.split == "test"]
     masks = {
-        "as reported": every,
+        "as reported": table.path.notna(),
         "distinct films": table.path.isin(test.drop_duplicates("sha256").path),
         "one film a patient": table.path.isin(test.drop_duplicates("patient").path),
         "bare numbers not in train": ~number.isin(known),
     }
-    tables = [
-        in_parts(table, {name: (mask, metrics.HEADLINE) for name, mask in masks.items()}, points, config),
-        in_parts(table, {"threshold 0.5": (every, metrics.HEADLINE)}, dict.fromkeys(points, metrics.FIXED), config),
-        in_parts(children, {"per child": (children.path.notna(), metrics.HEADLINE)}, points, config),
-    ]
-    return pd.concat(tables, ignore_index=True)
-
-
-# --- calibration, abstention and errors ---
+    analyses = {name: (table[mask], points, metrics.HEADLINE) for name, mask in masks.items()}
+    analyses["threshold 0.5"] = (table, dict.fromkeys(points, metrics.FIXED), metrics.HEADLINE)
+    analyses["per child"] = (metrics.mean_logit(table, "patient"), points, metrics.HEADLINE)
+    return in_parts(analyses, config)
 
 
 def calibration(test: pd.DataFrame) -> pd.DataFrame:
-    """metrics.reliability of each network's test predictions, all seeds together: network, then its columns."""
-    parts = {name: metrics.reliability(part.label, part.probability) for name, part in test.groupby("network")}
-    return pd.concat(parts, names=["network", None]).reset_index("network").reset_index(drop=True)
+    """A row per network and equal-width bin (lower, upper] that holds test films, all seeds together.
+
+    Columns: network, lower, upper, n, mean_probability, observed (share of PNEUMONIA). The expected calibration error
+    is sum(n * |mean_probability - observed|) / sum(n).
+    """
+    place = metrics.bin_of(test.probability)
+    bins = test.assign(lower=place / metrics.BINS, upper=(place + 1) / metrics.BINS)
+    return bins.groupby(["network", "lower", "upper"], as_index=False).agg(
+        n=("label", "size"), mean_probability=("probability", "mean"), observed=("label", "mean")
+    )
 
 
 def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
@@ -392,87 +339,70 @@ def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     """
     rows = []
     for (network, seed), part in table.groupby(["network", "seed"], sort=False):
-        threshold = points[network, seed].threshold
+        threshold = points[network, seed]
         distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
         right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
         surest = right[np.argsort(-distance, kind="stable")]
         rows += [(c, network, surest[: max(1, round(c * len(surest)))].mean()) for c in COVERAGES]
-    groups = pd.DataFrame(rows, columns=["coverage", "network", "right"]).groupby(["network", "coverage"], sort=False)
-    found = groups.right.agg(accuracy="mean", sd="std").reset_index()
-    return found[["coverage", "network", "accuracy", "sd"]]
+    found = pd.DataFrame(rows, columns=["coverage", "network", "right"]).groupby(["network", "coverage"], sort=False)
+    return found.right.agg(accuracy="mean", sd="std").reset_index()[["coverage", "network", "accuracy", "sd"]]
 
 
-def worst_errors(table: pd.DataFrame, points: Mapping, n: int = 8) -> pd.DataFrame:
+def worst_errors(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     """The films that most seeds decide wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
 
-    table: predictions of one network, all seeds. At most n false negatives (lowest probability first) and n false
+    table: predictions of one network, all seeds. At most 8 false negatives (lowest probability first) and 8 false
     positives (highest first).
     """
-    films = wrong_decisions(table, points).groupby(["path", "subtype", "label"])
-    films = films.agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum"))
-    films = films[films.seeds_wrong > 0].reset_index()
-    missed = films[films.label == 1].sort_values(["seeds_wrong", "probability"], ascending=[False, True]).head(n)
-    alarms = films[films.label == 0].sort_values(["seeds_wrong", "probability"], ascending=[False, False]).head(n)
-    listed = pd.concat([missed.assign(error="false negative"), alarms.assign(error="false positive")])
-    return listed[["error", "path", "subtype", "probability", "seeds_wrong"]].reset_index(drop=True)
+    threshold = [points[key] for key in zip(table.network, table.seed, strict=True)]
+    films = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
+    films = films.groupby(["path", "subtype", "label"], as_index=False)
+    films = films.agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum")).query("seeds_wrong > 0")
+    films["error"] = films.label.map({0: "false positive", 1: "false negative"})
+    films["off"] = films.probability.where(films.label == 0, -films.probability)
+    films = films.sort_values(["error", "seeds_wrong", "off"], ascending=[True, False, False], ignore_index=True)
+    return (
+        films.groupby("error")
+        .head(8)[["error", "path", "subtype", "probability", "seeds_wrong"]]
+        .reset_index(drop=True)
+    )
 
 
-def wrong_decisions(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """The predictions of one network with a column more: wrong, whether its decision is."""
-    network = table.network.iloc[0]
-    threshold = table.seed.map(lambda seed: points[network, seed].threshold)
-    return table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
-
-
-# --- robustness ---
-
-
-def robustness(
-    predictors: Mapping[tuple[str, int], Callable[[np.ndarray], np.ndarray]],
-    images: np.ndarray,
-    label: np.ndarray,
-    points: Mapping,
-) -> pd.DataFrame:
+def robustness(predictors: Mapping, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
     """AUROC, sensitivity and specificity of every network under every corruption, at the same thresholds.
 
-    predictors: (network, seed) -> function from uint8 (n, size, size) films to logits (n,); images: the test
-    films; label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, value, sd (over
-    seeds).
+    predictors: (network, seed) -> function from uint8 (n, size, size) films to logits (n,); images: the test films;
+    label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, value, sd (over seeds).
     """
-    identity = Corruption(lambda x, amount, rng: x, "", (0.0,))
     rows = []
-    for name, corruption in tqdm(({"none": identity} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
+    for name, corruption in tqdm(({"none": AS_IS} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
         severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
         corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
-        for (network, seed), predict in predictors.items():
+        for key, predict in predictors.items():
             each = np.split(expit(predict(corrupted)), len(severities))  # one call: a call has a fixed cost
             for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
-                rates = metrics.at_threshold(label, probability, points[network, seed].threshold)
-                values = {"auroc": metrics.ranking(label, probability)["auroc"]} | rates
-                for statistic in ("auroc", "sensitivity", "specificity"):
-                    rows.append((name, severity, amount, corruption.unit, network, statistic, values[statistic]))
+                found = metrics.ranking(label, probability) | metrics.at_threshold(label, probability, points[key])
+                row = (name, severity, amount, corruption.unit, key[0])
+                rows += [(*row, statistic, found[statistic]) for statistic in ("auroc", "sensitivity", "specificity")]
     keys = ["corruption", "severity", "amount", "unit", "network", "statistic"]
     table = pd.DataFrame(rows, columns=[*keys, "figure"])
     return table.groupby(keys, sort=False).figure.agg(value="mean", sd="std").reset_index()
 
 
-# --- the val folder ---
-
-
 def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataFrame:
     """A row per film of the val folder: path, label, and probability and decision of each network for one seed."""
     val = predictions[(predictions.split == "val") & (predictions.seed == seed)]
-    rows = val[val.network == metrics.STUDY][["path", "label"]].reset_index(drop=True)
-    for network in ("published_unscaled", metrics.PUBLISHED, metrics.STUDY):
-        probability = val[val.network == network].set_index("path").probability[rows.path].to_numpy()
-        rows[f"{network}_probability"] = probability
-        rows[f"{network}_decision"] = (probability >= points[network, seed].threshold).astype(int)
-    return rows.sort_values(["label", "path"], ignore_index=True)
+    probability = val.pivot_table("probability", ["label", "path"], "network")
+    rows = probability.reset_index()[["path", "label"]].rename_axis(columns=None)
+    for network in (metrics.UNSCALED, metrics.PUBLISHED, metrics.STUDY):
+        rows[f"{network}_probability"] = probability[network].to_numpy()
+        rows[f"{network}_decision"] = (rows[f"{network}_probability"] >= points[network, seed]).astype(int)
+    return rows
 
 
-def sixteen(n: int = 16) -> pd.DataFrame:
-    """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 correct answers of n."""
-    counts = [16, 15, 14, 12, 8]
-    ends = [binomtest(right, n).proportion_ci(metrics.LEVEL, method="exact") for right in counts]
-    rows = [(right, n, round(end.low, 3), round(end.high, 3)) for right, end in zip(counts, ends, strict=True)]
+def sixteen() -> pd.DataFrame:
+    """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 correct answers of 16."""
+    counts = (16, 15, 14, 12, 8)
+    ends = [binomtest(right, 16).proportion_ci(metrics.LEVEL) for right in counts]
+    rows = [(right, 16, round(end.low, 3), round(end.high, 3)) for right, end in zip(counts, ends, strict=True)]
     return pd.DataFrame(rows, columns=["right", "of", "lower", "upper"])

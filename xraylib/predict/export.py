@@ -110,7 +110,7 @@ def decision(predictions: pd.DataFrame, config: Config) -> dict:
 def threshold(tune: pd.DataFrame) -> float:
     """The study's operating point (metrics.choose_operating_point) as a logit; tune: label, logit."""
     point = metrics.choose_operating_point(tune.assign(probability=expit(tune.logit)))
-    return float(metrics.logit(point.threshold))
+    return float(metrics.logit(point))
 
 
 def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
