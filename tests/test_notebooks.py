@@ -59,7 +59,7 @@ def test_cells_are_short_and_explained(notebook):
 def test_each_notebook_opens_with_its_question_and_the_answer_of_the_committed_run(path):
     opening = nbformat.read(path, 4).cells[0].source
     assert [*re.findall(r"\*\*(\w+ ?\w* ?\w*)\.?\*\*", opening)] == ["Question", "Answer", "You will learn"]
-    assert f"{execute.ANSWER} {pages.ANSWERS[path.stem]()}" in opening
+    assert f"{execute.ANSWER} {pages.answer(path.stem)}" in opening
 
 
 @pytest.mark.parametrize("notebook", STORED)
