@@ -195,7 +195,7 @@ def _train(config: Config) -> None:
 
 
 def _predict(config: Config) -> None:
-    command = [sys.executable, "-m", "xraylib.predict", config.data, "--output", config.build / "predictions.csv"]
+    command = [sys.executable, "-m", "xraylib.predict", str(config.data), "--output", f"{config.build}/predictions.csv"]
     subprocess.run(command, cwd=REPOSITORY, check=True)
 
 

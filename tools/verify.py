@@ -60,8 +60,8 @@ def differences(name: str, was: bytes, now: bytes | None, tolerance: float = 0.0
         return [f"{name}: {new.shape} rows and columns, wanted {old.shape}: {', '.join(old)}"]
     found = []
     for column in old:
-        numbers = [pd.to_numeric(table[column], errors="coerce") for table in (new, old)]
-        near = np.isclose(*numbers, rtol=tolerance, atol=tolerance) & (tolerance > 0)
+        there, wanted = (pd.to_numeric(table[column], errors="coerce") for table in (new, old))
+        near = np.isclose(there, wanted, rtol=tolerance, atol=tolerance) & (tolerance > 0)
         for row in np.flatnonzero((old[column] != new[column]) & ~near):
             found.append(f"{name}: row {row + 1}, column {column}: {new[column][row]}, wanted {old[column][row]}")
     return found[:3]
