@@ -1,7 +1,5 @@
 """What makes it work: whole film, grey levels stretched, lung crop, both, longer training; three seeds each."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import replace

@@ -5,8 +5,6 @@ and the first time of each also traces and caches.
 With --growth: seconds and memory of each step on 500, 5,000 and 50,000 films.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re
@@ -20,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -68,15 +67,15 @@ def typical(files: list[Path]) -> str:
     return f"films of {width:.0f} x {height:.0f}"
 
 
+def decode_all(decode: Callable, files: list[Path], size: int, threads: int | None = 1) -> None:
+    """Decode the files to `size` pixels a side, on so many threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(partial(decode, size=size), files))
+
+
 def bench_decoding(files: list[Path], size: int) -> dict:
     """Decoding to `size` pixels a side on one core, against plain Pillow."""
-
-    def ours() -> object:
-        return [images.decode(file, size) for file in files]
-
-    def other() -> object:
-        return [plain_pillow(file, size) for file in files]
-
+    ours, other = (partial(decode_all, decode, files, size) for decode in (images.decode, plain_pillow))
     return pair(f"decoding {typical(files)}, against plain Pillow", "images/s", len(files), ours, other)
 
 
@@ -128,15 +127,12 @@ def bench_prediction(files: list[Path], config: Config) -> list[dict]:
         with tempfile.TemporaryDirectory() as folder:
             start("-m", "xraylib.predict", "--output", f"{folder}/predictions.csv", *films)
 
-    def decode_all() -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda file: plain_pillow(file, config.image_size), files))
-
     what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
     one, cold = files[0], "one film from a cold start, against Keras"
+    decoded = partial(decode_all, plain_pillow, files, config.image_size, os.cpu_count())
     return [
-        pair(what, "images/s", len(files), lambda: predict(*files), decode_all),
-        pair(cold, "films/s", 1, lambda: predict(one), lambda: start("-c", KERAS_WAY, one, *networks)),
+        pair(what, "images/s", len(files), partial(predict, *files), decoded),
+        pair(cold, "films/s", 1, partial(predict, one), partial(start, "-c", KERAS_WAY, one, *networks)),
     ]
 
 
@@ -156,10 +152,7 @@ def bench_step(config: Config, steps: int = 10) -> list[dict]:
     network = train.compiled(steps, config)
     batches = backend.tf.data.Dataset.from_tensors((x, y)).repeat(steps)
 
-    def ours() -> object:
-        return network.fit(batches, epochs=1, shuffle=False, verbose=0)
-
-    rows = []
+    ours, rows = partial(network.fit, batches, epochs=1, shuffle=False, verbose=0), []
     for kind in ("float32", "bfloat16"):
         theirs = training_steps(network, x, y, steps, kind == "bfloat16")
         rows.append(pair(f"training step, against PyTorch in {kind}", "images/s", steps * batch, ours, theirs))
@@ -180,9 +173,6 @@ def bench(config: Config) -> None:
         old = pd.read_csv(table)
         new = pd.concat([old[~old.name.isin(new.name)], new])
     write_table(new.round(4), table)
-
-
-# --- growth: the study's own steps on more and more films, each in a process of its own ---
 
 
 def _train(config: Config) -> None:
@@ -229,7 +219,7 @@ def measure(step: str, folder: Path) -> dict:
 
 
 def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
-    """images, step, seconds, peak_mb of each step; works in `folder` and shows progress."""
+    """images, step, seconds, peak_mb of each step in a process of its own; works in `folder` and shows progress."""
     drawn, rows = folder / "drawn" / "chest_xray", []
     phantom.draw(drawn, images=min(DRAWN, *sizes))
     for count in sizes:

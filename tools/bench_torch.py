@@ -1,7 +1,5 @@
 """A network of the study's kind and its training step in PyTorch, for `make bench` alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from itertools import pairwise

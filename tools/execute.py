@@ -1,15 +1,14 @@
 """Execute notebooks with live progress, and keep each, with an HTML page, whole or not at all."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
-import base64
 import os
 import re
+import shutil
 import signal
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import nbformat
@@ -142,10 +141,7 @@ def executed(folder: Path) -> list[Path]:
 
 
 def publish(folder: Path, target: Path) -> str:
-    """Copy the executed notebooks of `folder` to `target` without pictures of patients; returns what was written.
-
-    A published notebook has the time of its source, so that make does not execute it again.
-    """
+    """Copy the executed notebooks of `folder` to `target` without pictures of patients; returns what was written."""
     from tools import pages  # here: an execution needs no SciPy
 
     written = []
@@ -158,7 +154,7 @@ def publish(folder: Path, target: Path) -> str:
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
-            os.utime(published, (source.stat().st_atime, source.stat().st_mtime))
+            shutil.copystat(source, published)  # the time of its source, so that make does not execute it again
             written.append(str(published))
     return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
 
@@ -166,18 +162,15 @@ def publish(folder: Path, target: Path) -> str:
 def hide_patients(notebook: nbformat.NotebookNode) -> None:
     """Replace the outputs of cells tagged PATIENTS by the figures that they draw of phantoms, or by a sentence."""
     for cell in _tagged(notebook, PATIENTS):
-        figures = [PHANTOMS / f"{name}.png" for name in re.findall(r'"(\w+)(?:\.png"|": \d)', cell.source)]
-        figures = [figure for figure in figures if figure.exists()]
-        cell.outputs = [
-            _output(f"{figure.stem}, of phantoms", "image/png", base64.b64encode(figure.read_bytes()).decode())
-            for figure in figures
+        names = re.findall(r'"(\w+)(?:\.png"|": \d)', cell.source)
+        figures = [figure for name in names if (figure := PHANTOMS / f"{name}.png").exists()]
+        shown = [
+            {"image/png": b64encode(one.read_bytes()).decode(), "text/plain": f"{one.stem}, of phantoms"}
+            for one in figures
         ]
         words = STAND_IN if figures else REMOVED
-        cell.outputs.append(_output(words, "text/markdown", words))
-
-
-def _output(plain: str, kind: str, data: str) -> nbformat.NotebookNode:
-    return new_output("display_data", {kind: data, "text/plain": plain})
+        shown.append({"text/markdown": words, "text/plain": words})
+        cell.outputs = [new_output("display_data", data) for data in shown]
 
 
 def together(paths: list[Path]) -> nbformat.NotebookNode:
@@ -230,14 +223,14 @@ def main() -> int:
     parser.add_argument("target", type=Path, help="the executed notebook; the folder to copy to; the page")
     parser.add_argument("needs", type=Path, nargs="*", help="files that the executed notebook must be newer than")
     parser.add_argument("--table", type=Path, help="a table that the notebook writes: without it, nothing is done")
-    parser.add_argument("--publish", action="store_true", help="copy, without the images of patients")
-    parser.add_argument("--report", action="store_true", help="write one HTML page")
+    for write, words in ((publish, "copy, without the images of patients"), (report, "write one HTML page")):
+        parser.add_argument(f"--{write.__name__}", dest="write", action="store_const", const=write, help=words)
     arguments = parser.parse_args()
     source, target = arguments.source, arguments.target
     try:
         with alone():  # after waiting, the work may be done
-            if arguments.publish or arguments.report:
-                say((publish if arguments.publish else report)(source, target))
+            if arguments.write:
+                say(arguments.write(source, target))
             elif not done(target, [source, *arguments.needs], arguments.table):
                 return execute(source, target)
     except UserError as error:

@@ -1,7 +1,5 @@
 """Results -> the Markdown that README.md and the cards show; cog inserts it (make publish) and a test checks it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 

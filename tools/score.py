@@ -1,7 +1,5 @@
 """Score a folder of films with known classes by the released networks: AUROC, sensitivity, specificity, ROC."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -24,17 +22,13 @@ from xraylib.network.weights import load_network
 
 
 def index_folder(root: Path) -> pd.DataFrame:
-    """Films of root/NORMAL and root/PNEUMONIA: path, label, patient (of index.csv, else the file).
-
-    Raises UserError where a class has no film.
-    """
+    """path, label, patient (of index.csv, else the file) of root/NORMAL and root/PNEUMONIA; UserError if empty."""
     rows = []
     for label, name in enumerate(CLASSES):
         files = sorted(p for p in (root / name).glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
         if not files:
-            raise UserError(
-                f"{root / name}: no films. Wanted a folder with {' and '.join(CLASSES)} inside, each with films."
-            )
+            wanted = f"Wanted a folder with {' and '.join(CLASSES)} inside, each with films."
+            raise UserError(f"{root / name}: no films. {wanted}")
         rows += [{"path": f"{name}/{file.name}", "label": label, "patient": file.stem} for file in files]
     table = pd.DataFrame(rows)
     if (root / "index.csv").exists():
@@ -72,11 +66,10 @@ def score(root: Path, points: Mapping, config: Config) -> tuple[pd.DataFrame, pd
 
 
 def twins(predictions: pd.DataFrame, known: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """Films that the study has too, by file name (at another size, say): how far their predictions differ.
+    """How far predictions differ of films that the study has too, by file name; known: results/predictions.csv.
 
-    known: results/predictions.csv. One row: films, mean and 95th percentile of the absolute difference of the
-    probability, and the decisions that differ, at each seed's tune threshold; means over seeds. Empty where there is
-    no such film.
+    One row, or none where there is no such film: films, seeds, mean and 95th percentile of the absolute difference of
+    the probability, and the decisions that differ, at each seed's tune threshold; means over seeds.
     """
     known = known[known.network == metrics.STUDY].rename(columns={"probability": "twin"})
     known = known.assign(name=_names(known.path))[["name", "seed", "label", "twin"]]
@@ -91,11 +84,9 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame, points: Mapping) -> pd
 
 
 def main() -> int:
-    """Command line: python -m tools.score [FOLDER]; the folder is XRAY_IMAGES where none is named ."""
+    """Command line: python -m tools.score [FOLDER]; the folder is XRAY_IMAGES where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "folder", nargs="?", default=os.environ.get("XRAY_IMAGES", ""), help="with NORMAL/ and PNEUMONIA/"
-    )
+    parser.add_argument("folder", nargs="?", default=os.environ.get("XRAY_IMAGES"), help="with NORMAL/ and PNEUMONIA/")
     root = Path(parser.parse_args().folder or "NORMAL-and-PNEUMONIA-here").expanduser()
     config = replace(load_config("demo", {}), models=REPOSITORY / "models", results=REPOSITORY / "results")
     try:

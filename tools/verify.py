@@ -1,7 +1,5 @@
 """Computes tables and figures again from predictions.csv, without images; compares them, and the last run, with git."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
