@@ -17,6 +17,11 @@ print("at work", flush=True)
 time.sleep(2)
 write_bytes(b"table", load_config().results / {name!r})
 """
+INDEX = """
+from xraylib.config import load_config
+from xraylib.data.index import build_index
+build_index(load_config())
+"""
 
 
 @pytest.fixture
@@ -29,12 +34,15 @@ def project(clone):
     return clone
 
 
+def write_notebook(project, name, cell):
+    nbformat.write(new_notebook(cells=[new_code_cell(cell, id="a")]), project / "notebooks" / f"{name}.ipynb")
+
+
 @pytest.fixture
 def short_study(project):
     """The project with two notebooks that take two seconds each, and phantoms that need no drawing."""
-    for name, table in {"01_explore": "index.csv", "02_train": "predictions.csv"}.items():
-        notebook = new_notebook(cells=[new_code_cell(CELL.format(name=table), id="a")])
-        nbformat.write(notebook, project / "notebooks" / f"{name}.ipynb")
+    write_notebook(project, "01_explore", CELL.format(name="index.csv"))
+    write_notebook(project, "02_train", CELL.format(name="predictions.csv"))
     phantoms = project / "build" / "phantoms" / "chest_xray"
     phantoms.mkdir(parents=True)
     (phantoms / "PHANTOMS.txt").write_text("none")
@@ -64,7 +72,7 @@ def test_paths_pass_untouched(project, run, path):
 
 @pytest.mark.parametrize("problem", ["no folder", "a link to nothing", "an empty class"])
 def test_what_a_user_can_mend_is_one_message_and_nothing_is_written(project, run, world, problem):
-    shutil.copytree(REPOSITORY / "notebooks", project / "notebooks", dirs_exist_ok=True)
+    write_notebook(project, "01_explore", INDEX)
     arguments, words = ["DATA=no such folder"], "no such folder: no such folder. Wanted a chest_xray folder"
     if problem == "a link to nothing":
         (project / "data").mkdir()
