@@ -60,7 +60,7 @@ def differences(name: str, was: bytes, now: bytes | None, tolerance: float = 0.0
     for column in old:
         there, wanted = (pd.to_numeric(table[column], errors="coerce") for table in (new, old))
         near = np.isclose(there, wanted, rtol=tolerance, atol=tolerance) & (tolerance > 0)
-        for row in np.flatnonzero((old[column] != new[column]) & ~near):
+        for row in np.flatnonzero((old[column] != new[column]) & ~near)[:3]:
             found.append(f"{name}: row {row + 1}, column {column}: {new[column][row]}, wanted {old[column][row]}")
     return found[:3]
 
