@@ -45,12 +45,6 @@ def png_header(width, height, depth=1):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def exif(data):
-    """A JPEG with this EXIF block."""
-    block = b"Exif\0\0" + data
-    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(block) + 2) + block + JPEG[2:]
-
-
 JPEG = saved(FILM, "JPEG", quality=90)
 FRAMES = [Image.fromarray(RNG.integers(0, 255, (48, 40), dtype=np.uint8)) for _ in range(3)]
 DEEP = Image.fromarray(np.asarray(FILM).astype(np.uint16) * 257)
@@ -90,8 +84,8 @@ READ = {
     "alpha.png": (saved(FILM.convert("LA"), "PNG"), FILM),
     "turned": (saved(FILM.transpose(Image.Transpose.ROTATE_180), "JPEG", quality=95,
                      exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0"), FILM),
-    "bad exif": (exif(b"II*\0\xff\xff\xff\xff"), None),
-    "short exif": (exif(b"MM"), None),
+    "bad exif": (saved(FILM, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), None),
+    "short exif": (saved(FILM, "JPEG", exif=b"Exif\0\0MM"), None),
     "UPPER.JPG": (JPEG, FILM),
     "one bit.png": (saved(FILM.convert("1"), "PNG"), None),
     "rgb.png": (saved(FILM.convert("RGB"), "PNG"), FILM),
@@ -101,6 +95,9 @@ READ = {
     "grey": (saved(Image.new("L", (40, 48), 77), "JPEG", quality=98), Image.new("L", (40, 48), 77)),
     "long": (saved(Image.new("L", (4000, LEAST_SIDE), 77), "JPEG"), None),
 }  # fmt: skip
+
+
+KINDS = {kind: data for kind, (data, _) in (LISTED | READ).items()}
 
 
 def named(kind):
@@ -114,30 +111,27 @@ def folder(world, tmp_path, config):
     return root, dataclasses.replace(config, data=root, tune_folds=4)
 
 
-# --- files ---
+def index_with(folder, kinds):
+    """The index, and the reasons of what is listed, where the files of these kinds lie beside the world's."""
+    root, config = folder
+    for kind in kinds:
+        (root / HERE / named(kind)).write_bytes(KINDS[kind])
+    index, skipped = build_index(config)
+    return index, skipped.set_index("path").reason
 
 
 def test_what_is_no_film_is_listed_with_its_reason(folder):
-    root, config = folder
-    for kind, (data, _) in LISTED.items():
-        (root / HERE / named(kind)).write_bytes(data)
-    index, skipped = build_index(config)
-    assert len(index) == 84
-    reasons = skipped.set_index("path").reason
+    index, reasons = index_with(folder, LISTED)
+    assert len(index) == 84 and set(reasons.index) == {f"{HERE}/{named(kind)}" for kind in LISTED}
     for kind, (_, word) in LISTED.items():
-        reason = reasons.pop(f"{HERE}/{named(kind)}")
-        assert word in reason, (kind, reason)
-        assert "\n" not in reason and str(root) not in reason
-    assert reasons.empty
+        reason = reasons[f"{HERE}/{named(kind)}"]
+        assert word in reason and "\n" not in reason and str(folder[0]) not in reason, (kind, reason)
 
 
 def test_what_is_a_film_is_read_as_the_film_that_it_is(folder):
-    root, config = folder
-    for kind, (data, _) in READ.items():
-        (root / HERE / named(kind)).write_bytes(data)
-    index, skipped = build_index(config)
-    assert skipped.empty, skipped.to_string()
-    images = dict(zip(index.path, load_images(config, index), strict=True))
+    index, reasons = index_with(folder, READ)
+    assert reasons.empty, reasons.to_string()
+    images = dict(zip(index.path, load_images(folder[1], index), strict=True))
     for kind, (_, film) in READ.items():
         if film:
             wanted = np.asarray(film.resize((32, 32), Image.Resampling.LANCZOS), int)
@@ -149,37 +143,37 @@ def test_links_pipes_and_folders_are_followed_or_listed(folder, tmp_path):
     root, config = folder
     here, film = root / HERE, tmp_path / "film"
     film.write_bytes(JPEG)
-    (here / "link.jpeg").symlink_to(film)
-    (here / "broken.jpeg").symlink_to(tmp_path / "nowhere")
-    (here / "loop.jpeg").symlink_to(here / "loop.jpeg")
-    (here / "around.jpeg").symlink_to(root)
-    (here / "zero.jpeg").symlink_to("/dev/zero")
+    links = {"link": film, "broken": tmp_path / "nowhere", "loop": here / "loop.jpeg", "around": root}
+    for name, target in (links | {"zero": "/dev/zero"}).items():
+        (here / f"{name}.jpeg").symlink_to(target)
     (here / "folder.jpeg").mkdir()
     os.mkfifo(here / "pipe.jpeg")
     index, skipped = build_index(config)
     assert f"{HERE}/link.jpeg" in set(index.path)
     reasons = skipped.set_index("path").reason.rename(lambda path: Path(path).stem)
     assert reasons.index.tolist() == ["around", "broken", "folder", "loop", "pipe", "zero"]
-    assert reasons.broken.startswith("FileNotFoundError")
-    assert "symbolic links" in reasons.loop
+    assert reasons.broken.startswith("FileNotFoundError") and "symbolic links" in reasons.loop
     assert reasons[["around", "folder", "pipe", "zero"]].str.contains("no file, but a folder, pipe or device").all()
 
 
+PEAK = """
+import resource, sys, dataclasses; from pathlib import Path
+from xraylib.config import load_config
+from xraylib.data.index import build_index
+config = dataclasses.replace(load_config("demo", {}), data=Path(sys.argv[1]), tune_folds=4)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+index, skipped = build_index(config)
+print(len(index), len(skipped), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
 def test_memory_stays_below_its_bound_whatever_the_files_say(folder):
-    root, _ = folder
     side = int(MOST_PIXELS**0.5)
     for name, image in (("large", Image.new("L", (side, side))), ("bomb", Image.new("1", (15_000, 10_000)))):
+        data = saved(image, "PNG", compress_level=1)
         for i in range(4):
-            (root / HERE / f"{name}{i}.png").write_bytes(saved(image, "PNG", compress_level=1))
-    code = (
-        "import resource, sys, dataclasses; from pathlib import Path; from xraylib.config import load_config\n"
-        "from xraylib.data.index import build_index\n"
-        "config = dataclasses.replace(load_config('demo', {}), data=Path(sys.argv[1]), tune_folds=4)\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "index, skipped = build_index(config)\n"
-        "print(len(index), len(skipped), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
-    )
-    ran = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True)
+            (folder[0] / HERE / f"{name}{i}.png").write_bytes(data)
+    ran = subprocess.run([sys.executable, "-c", PEAK, folder[0]], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     read, listed, kilobytes = map(int, ran.stdout.split())
     assert (read, listed) == (88, 4)
@@ -187,20 +181,15 @@ def test_memory_stays_below_its_bound_whatever_the_files_say(folder):
     assert kilobytes / unit < 50_000 + WORKERS * MOST_PIXELS * 4 / 1024
 
 
-# --- folders ---
-
-
 @contextlib.contextmanager
 def nobody():
     """Inside, this process may do no more than a user without rights, even where tests are run by root."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
+    me = os.geteuid()
+    os.seteuid(me or 65534)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.seteuid(me)
 
 
 @pytest.fixture
@@ -242,58 +231,46 @@ def test_what_stands_in_the_place_of_a_folder_is_said(tmp_path):
         write_bytes(b"", tmp_path / "results" / "index.csv")
 
 
-KINDS = {**{k: v[0] for k, v in LISTED.items() if "bomb" not in k}, **{k: v[0] for k, v in READ.items()}}
-FILES = st.lists(st.sampled_from(sorted(KINDS)), max_size=4)
+MIXED = st.lists(st.sampled_from(sorted(KINDS.keys() - {"bomb.png"})), max_size=4)
+HOMES = [f"{folder}/{name}" for folder in FOLDERS for name in CLASSES]
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(FILES, min_size=6, max_size=6), st.sets(st.integers(0, 5), max_size=1), st.integers(0, 12))
+@given(st.lists(MIXED, min_size=6, max_size=6), st.sampled_from([None, *HOMES]), st.integers(0, 12))
 def test_any_folder_gives_an_index_of_films_or_one_message(contents, missing, good):
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name) / "chest_xray"
+        root, count = Path(name) / "chest_xray", 0
         homes = {home: Path(name) / home for home in ("results", "plots", "models", "build")}
         config = Config("sample", root, True, **homes, masks=None, film_size=32, tune_folds=2)
-        count = 0
-        for i, (kinds, (folder, label)) in enumerate(
-            zip(contents, [(f, c) for f in FOLDERS for c in CLASSES], strict=True)
-        ):
-            if i in missing:
-                continue
-            here = root / folder / label
-            here.mkdir(parents=True)
-            for n, kind in enumerate(kinds + ["as it is"] * good):
-                (here / f"{n}{named(kind)[-200:]}").write_bytes(KINDS[kind])
-                count += 1
+        for home, kinds in zip(HOMES, contents, strict=True):
+            if home != missing:
+                (root / home).mkdir(parents=True)
+                for n, kind in enumerate(kinds + ["as it is"] * good):
+                    (root / home / f"{n}{named(kind)[-200:]}").write_bytes(KINDS[kind])
+                    count += 1
         try:
             index, skipped = build_index(config)
         except UserError as error:
-            assert "\n" not in str(error)
-            assert str(root) in str(error) or "train/" in str(error)
+            assert "\n" not in str(error) and (str(root) in str(error) or "train/" in str(error))
             return
         assert len(index) + len(skipped) == count
-        assert (skipped.reason != "").all()
-        assert not index.isna().any().any()
+        assert (skipped.reason != "").all() and not index.isna().any().any()
         assert (index.width * index.height).between(LEAST_SIDE**2, MOST_PIXELS).all()
-        images = load_images(config, index)
-        assert images.shape == (len(index), 32, 32)
+        assert load_images(config, index).shape == (len(index), 32, 32)
         train = index[index.folder == "train"]
         assert not set(train[train.split == "tune"].sha256) & set(train[train.split == "train"].sha256)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.binary(max_size=64), st.integers(0, len(JPEG)), st.sampled_from(["jpeg", "png", "tiff"]))
+@given(st.binary(max_size=64), st.integers(0, len(JPEG)), st.sampled_from(["as it is", "deep.png", "tiff as jpeg"]))
 def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
-    data = bytearray({"jpeg": JPEG, "png": saved(DEEP, "PNG"), "tiff": saved(FILM, "TIFF")}[kind])
-    data[where : where + len(noise)] = noise
+    data = KINDS[kind]
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "train" / "NORMAL" / "film.jpeg"
         path.parent.mkdir(parents=True)
-        path.write_bytes(bytes(data))
+        path.write_bytes(data[:where] + noise + data[where + len(noise) :])
         if not _row(path, Path(name))["reason"]:
             assert decode(path, 32).shape == (32, 32)
-
-
-# --- the disk, and results of another version ---
 
 
 @contextlib.contextmanager
@@ -307,13 +284,23 @@ def small_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_table_that_does_not_fit_leaves_the_earlier_one(tmp_path):
-    path = tmp_path / "predictions.csv"
+def write_network(path):
+    from xraylib.network.backend import keras
+
+    with whole(path) as temporary:
+        keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)]).save(temporary)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("predictions.csv", lambda path: write_bytes(bytes(20_001), path)), ("network.keras", write_network)],
+)
+def test_a_table_or_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path, name, write):
+    path = tmp_path / name
     write_bytes(b"earlier", path)
-    with small_disk(), pytest.raises(UserError, match=r"predictions.csv: can't be written \(File too large\)"):
-        write_bytes(bytes(20_001), path)
-    assert path.read_bytes() == b"earlier"
-    assert list(tmp_path.iterdir()) == [path]
+    with small_disk(), pytest.raises(UserError, match=rf"{name}: can't be written \(File too large\)"):
+        write(path)
+    assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]
 
 
 def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_process(folder):
@@ -322,22 +309,6 @@ def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_p
     with small_disk(), pytest.raises(UserError, match=r"images.npy: can't be written \(File too large\)"):
         load_images(config, index)
     assert not list(config.build.iterdir())
-
-
-def test_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path):
-    from xraylib.network.backend import keras
-
-    path = tmp_path / "network.keras"
-    write_bytes(b"earlier", path)
-    network = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
-    with (
-        small_disk(),
-        pytest.raises(UserError, match=r"network.keras: can't be written \(File too large\)"),
-        whole(path) as temporary,
-    ):
-        network.save(temporary)
-    assert path.read_bytes() == b"earlier"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_index_of_another_version_is_refused(world, config):

@@ -5,17 +5,17 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 
 from tools import execute, pages
+from xraylib.config import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 PHANTOMS = {base64.b64encode(path.read_bytes()).decode() for path in execute.PHANTOMS.glob("*.png")}
 STORED = [pytest.param(nbformat.read(path, 4), id=path.stem) for path in NOTEBOOKS]
+DRAWING = ("plots.radiographs", "plots.batch", "plots.val_grid", "plots.maps_over", "plots.method")
 
 
 def code(notebook):
@@ -31,17 +31,14 @@ def test_the_notebooks_are_those_of_the_study():
 def test_all_cells_were_executed_in_order_without_error(notebook):
     assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
     assert not any(output.output_type == "error" for cell in code(notebook) for output in cell.outputs)
-    assert all(cell.outputs for cell in code(notebook) if "NBVAL_CHECK_OUTPUT" in cell.source), (
-        "nothing to compare with"
-    )
+    assert all(cell.outputs for cell in code(notebook) if "NBVAL_CHECK_OUTPUT" in cell.source)  # to compare with
 
 
 @pytest.mark.parametrize("notebook", STORED)
 def test_stored_outputs_hold_no_patient_and_no_clock(notebook):
-    drawing = ("plots.radiographs", "plots.batch", "plots.val_grid", "plots.maps_over", "plots.method")
     for cell in code(notebook):
         tags = cell.metadata.get("tags", [])
-        assert "patients" in tags or not any(name in cell.source for name in drawing)
+        assert "patients" in tags or not any(name in cell.source for name in DRAWING)
         if "patients" in tags:
             assert {o.data["image/png"].strip() for o in cell.outputs if "image/png" in o.data} <= PHANTOMS
         if "live" in tags:
@@ -59,7 +56,7 @@ def test_cells_are_short_and_explained(notebook):
 def test_each_notebook_opens_with_its_question_and_the_answer_of_the_committed_run(path):
     opening = nbformat.read(path, 4).cells[0].source
     assert [*re.findall(r"\*\*(\w+ ?\w* ?\w*)\.?\*\*", opening)] == ["Question", "Answer", "You will learn"]
-    assert f"{execute.ANSWER} {pages.ANSWERS[path.stem]()}" in opening
+    assert f"{execute.ANSWER} {pages.answer(path.stem)}" in opening
 
 
 @pytest.mark.parametrize("notebook", STORED)
@@ -69,11 +66,7 @@ def test_no_path_hangs_on_the_folder_that_the_notebook_is_opened_from(notebook):
 
 
 def test_the_settings_are_the_same_from_every_folder():
-    shown = {
-        subprocess.run(
-            [sys.executable, "-c", "from xraylib.config import load_config; print(load_config('demo', {}))"],
-            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-        ).stdout
-        for folder in (ROOT, ROOT / "notebooks", "/")
-    }  # fmt: skip
-    assert len(shown) == 1
+    command = [sys.executable, "-c", "from xraylib.config import load_config; print(load_config('demo', {}))"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    folders = (REPOSITORY, REPOSITORY / "notebooks", "/")
+    assert len({subprocess.check_output(command, cwd=folder, env=environment) for folder in folders}) == 1

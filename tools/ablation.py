@@ -1,13 +1,10 @@
 """What makes it work: whole film, grey levels stretched, lung crop, both, longer training; three seeds each."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import replace
 
 import pandas as pd
-from scipy.special import expit
 
 from xraylib import plots
 from xraylib.config import Config, load_config
@@ -30,40 +27,35 @@ VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
 
 def run(config: Config) -> pd.DataFrame:
     """Columns variant, seed, split, films, and statistics at the threshold of tune. Finished trainings are kept."""
-    index, rows = load_index(config), []
+    index, parts = load_index(config), []
     films = load_images(config, index)
     found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
     for name, (crop, stretch, longer) in VARIANTS.items():
+        say(name)
         frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)
         varied = config if longer else replace(config, epochs=SHORT)
-        say(name)
-        trained = [train.train_one("xray_cnn", seed, index, frames, varied, say).predictions for seed in config.seeds]
-        scores = [{"variant": name} | row for predictions in trained for row in _scores(predictions)]
-        _enter_ledger(name, pd.concat(trained), pd.DataFrame(scores), config)
-        rows += scores
+        trained = [train.train_one(metrics.STUDY, seed, index, frames, varied, say) for seed in config.seeds]
+        predictions = metrics.check(pd.concat([one.predictions for one in trained]))
+        scores = _scores(predictions)
+        test = predictions[predictions.split == "test"]
+        if len(test):
+            mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
+            tables.enter_ledger(f"{metrics.STUDY}, {name}", test, mean, config)
+        scores.insert(0, "variant", name)
+        parts.append(scores)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
+    points, rows = metrics.operating_points(predictions), []
+    for seed, table in predictions.groupby("seed"):
+        for split in ("tune", "test"):
+            part = table[table.split == split]
+            if len(part):
+                values = metrics.once(metrics.statistics(part, points[metrics.STUDY, seed]), len(part))
+                shown = {name: values[name] for name in tables.HEADLINE}
+                rows.append({"seed": seed, "split": split, "films": len(part)} | shown)
     return pd.DataFrame(rows)
-
-
-def _enter_ledger(variant: str, predictions: pd.DataFrame, scores: pd.DataFrame, config: Config) -> None:
-    test = predictions[predictions.split == "test"]
-    if len(test):
-        mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
-        tables.enter_ledger(f"{metrics.STUDY}, {variant}", test, mean, config)
-
-
-def _scores(predictions: pd.DataFrame) -> list[dict]:
-    table = predictions.assign(probability=expit(predictions.logit))
-    threshold = metrics.choose_operating_point(table[table.split == "tune"])
-    rows = []
-    for split in ("tune", "test"):
-        part = table[table.split == split]
-        if len(part):
-            values = metrics.once(metrics.statistics(part, threshold), len(part))
-            rows.append(
-                {"seed": part.seed.iloc[0], "split": split, "films": len(part)}
-                | {name: values[name] for name in tables.HEADLINE}
-            )
-    return rows
 
 
 def main() -> int:
@@ -79,8 +71,8 @@ def main() -> int:
     fig, ax = plots.figure(width=plots.DOUBLE, height=2.8)
     plots.ablation(table, ax, kind=config.kind)
     plots.save(fig, config.plots / "ablation.png")
-    columns = list(tables.HEADLINE)
-    print(table.groupby(["variant", "split"], sort=False)[columns].agg(["mean", "std"]).round(3).to_string())
+    groups = table.groupby(["variant", "split"], sort=False)[list(tables.HEADLINE)]
+    print(groups.agg(["mean", "std"]).round(3).to_string())
     print(f"wrote {config.results / 'ablation.csv'} and {config.plots / 'ablation.png'}")
     return 0
 

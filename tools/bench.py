@@ -5,8 +5,6 @@ and the first time of each also traces and caches.
 With --growth: seconds and memory of each step on 500, 5,000 and 50,000 films.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re
@@ -15,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,27 +32,30 @@ from xraylib.data.index import build_index, find_root, list_images, load_index
 from xraylib.files import UserError, say, write_table
 
 ROUNDS = 4
-FILMS = 600  # files that are decoded, and predicted
+FILMS = 600  # files that are predicted
 SIZES = (500, 5_000, 50_000)  # films, for --growth
 DRAWN = 500  # phantoms; more films are copies of them
-PREDICT = ("-m", "xraylib.predict")
+# What users of Keras would write; arguments: a film, and networks.
+KERAS_WAY = """
+import sys, keras, xraylib.network.model
+from pathlib import Path
+from xraylib.data.images import decode
+for file in sys.argv[2:]:
+    network = keras.models.load_model(file)
+    image = decode(Path(sys.argv[1]), network.input_shape[1])
+    network.predict(image[None, ..., None].astype("float32"), verbose=0)
+"""
 
 
 def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
     """Print and return name, ours, other, unit, ratio: `work` units a second by two functions, best of ROUNDS."""
-    best = {"ours": np.inf, "other": np.inf}
-    for _ in range(ROUNDS):
-        for which, function in (("ours", ours), ("other", other)):
-            started = time.perf_counter()
-            function()
-            best[which] = min(best[which], time.perf_counter() - started)
-    rate = {which: work / seconds for which, seconds in best.items()}
-    ratio = rate["ours"] / rate["other"]
-    say(f"{name}: {rate['ours']:.1f} against {rate['other']:.1f} {unit}, ratio {ratio:.2f}")
-    return {"name": name, "ours": rate["ours"], "other": rate["other"], "unit": unit, "ratio": ratio}
+    seconds = [[timeit.timeit(function, number=1) for function in (ours, other)] for _ in range(ROUNDS)]
+    rate, other_rate = work / np.min(seconds, axis=0)
+    say(f"{name}: {rate:.1f} against {other_rate:.1f} {unit}, ratio {rate / other_rate:.2f}")
+    return {"name": name, "ours": rate, "other": other_rate, "unit": unit, "ratio": rate / other_rate}
 
 
-def plain_pillow(file: Path | str, size: int) -> np.ndarray:
+def plain_pillow(file: Path, size: int) -> np.ndarray:
     """What most would write: the whole file decoded, then made small; uint8 (size, size)."""
     with Image.open(file) as image:
         return np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
@@ -65,14 +67,16 @@ def typical(files: list[Path]) -> str:
     return f"films of {width:.0f} x {height:.0f}"
 
 
-def bench_decoding(files: list[Path], config: Config) -> dict:
-    """Decoding to the study's size on one core, against plain Pillow."""
+def decode_all(decode: Callable, files: list[Path], size: int, threads: int | None = 1) -> None:
+    """Decode the files to `size` pixels a side, on so many threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(partial(decode, size=size), files))
 
-    def all_by(decode: Callable[[Path, int], np.ndarray]) -> Callable[[], object]:
-        return lambda: [decode(file, config.image_size) for file in files]
 
-    name = f"decoding {typical(files)}, against plain Pillow"
-    return pair(name, "images/s", len(files), all_by(images.decode), all_by(plain_pillow))
+def bench_decoding(files: list[Path], size: int) -> dict:
+    """Decoding to `size` pixels a side on one core, against plain Pillow."""
+    ours, other = (partial(decode_all, decode, files, size) for decode in (images.decode, plain_pillow))
+    return pair(f"decoding {typical(files)}, against plain Pillow", "images/s", len(files), ours, other)
 
 
 def bench_pipeline(files: list[Path], config: Config) -> dict:
@@ -83,8 +87,9 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
     from xraylib.network import augment
     from xraylib.network.backend import keras, tf
 
-    array = np.stack([images.decode(file, config.image_size) for file in files])
-    label = np.array([file.parent.name == "PNEUMONIA" for file in files]).astype(np.float32)
+    size, batch = config.image_size, config.batch_size
+    array = np.stack([images.decode(file, size) for file in files])
+    label = np.array([file.parent.name == "PNEUMONIA" for file in files], np.float32)
     zoom, most = augment.RANGES["zoom"], {name: high for name, (_, high) in augment.RANGES.items()}
     layers = keras.Sequential(
         [
@@ -97,93 +102,77 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
             keras.layers.RandomBrightness(most["brightness"]),
         ]
     )
-    with tempfile.TemporaryDirectory() as name:
-        for file in files:
-            folder = Path(name) / file.parent.name
-            folder.mkdir(exist_ok=True)
-            (folder / f"{len(list(folder.iterdir())):05d}.jpeg").symlink_to(file.resolve())
-        read = keras.utils.image_dataset_from_directory(
-            name, color_mode="grayscale", image_size=(config.image_size,) * 2, batch_size=config.batch_size, verbose=0
-        ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
+    other = keras.utils.image_dataset_from_directory(
+        find_root(config.data) / "train", color_mode="grayscale", image_size=(size, size), batch_size=batch, verbose=0
+    ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
 
-        def drain(dataset):
-            for _ in dataset:
-                pass
+    def make(step, rows):
+        pixels = tf.cast(array[rows], tf.float32)[..., None]
+        return augment.augment(pixels, tf.constant([0, step])), label[rows, None]
 
-        def make(step, rows):
-            pixels = tf.cast(array[rows], tf.float32)[..., None]
-            return augment.augment(pixels, tf.constant([0, step])), label[rows, None]
-
-        size, batch = config.image_size, config.batch_size
-        order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
-        epoch = augment.dataset(order, make, [(batch, size, size, 1), (batch, 1)])
-        n = len(files) // batch * batch
-        name = f"input pipeline on {typical(files)}, against Keras' Random* layers"
-        return pair(name, "images/s", n, lambda: drain(epoch), lambda: drain(read))
+    order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
+    ours = augment.dataset(order, make, [(batch, size, size, 1), (batch, 1)])
+    name = f"input pipeline on {typical(files)}, against Keras' Random* layers"
+    return pair(name, "images/s", order.size, lambda: sum(1 for _ in ours), lambda: sum(1 for _ in other))
 
 
 def bench_prediction(files: list[Path], config: Config) -> list[dict]:
     """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
-    keras_way = (
-        "import sys, keras; import xraylib.network.model; from pathlib import Path; "
-        "from xraylib.data.images import decode\n"
-        "for file in sys.argv[1:]:\n"
-        "    network = keras.models.load_model(file)\n"
-        f"    image = decode(Path({str(files[0])!r}), network.input_shape[1])\n"
-        "    network.predict(image[None, ..., None].astype('float32'), verbose=0)"
-    )
-    networks = [str(path) for path in sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))]
+    networks = sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))
 
-    def start(*arguments: str) -> None:
+    def start(*arguments: str | Path) -> None:
         subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
 
-    def decode_all() -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(partial(plain_pillow, size=config.image_size), files))
+    def predict(*films: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            start("-m", "xraylib.predict", "--output", f"{folder}/predictions.csv", *films)
 
-    with tempfile.TemporaryDirectory() as name:
-        folder, output = Path(name) / "films", ("--output", f"{name}/predictions.csv")
-        folder.mkdir()
-        for i, file in enumerate(files):
-            (folder / f"{i:04d}{file.suffix}").symlink_to(file.resolve())
-        every, one = (*PREDICT, str(folder), *output), (*PREDICT, str(files[0]), *output)
-        what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
-        cold = "one film from a cold start, against Keras"
-        return [
-            pair(what, "images/s", len(files), lambda: start(*every), decode_all),
-            pair(cold, "films/s", 1, lambda: start(*one), lambda: start("-c", keras_way, *networks)),
-        ]
+    what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
+    one, cold = files[0], "one film from a cold start, against Keras"
+    decoded = partial(decode_all, plain_pillow, files, config.image_size, os.cpu_count())
+    return [
+        pair(what, "images/s", len(files), partial(predict, *files), decoded),
+        pair(cold, "films/s", 1, partial(predict, one), partial(start, "-c", KERAS_WAY, one, *networks)),
+    ]
 
 
 def bench_step(config: Config, steps: int = 10) -> list[dict]:
     """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed."""
-    from xraylib.network import backend, train
-    from xraylib.network.backend import tf
-
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 255, (config.batch_size, config.image_size, config.image_size, 1)).astype(np.float32)
-    y = (np.arange(config.batch_size) % 2).astype(np.float32)[:, None]
-    backend.start(0, backend.precision())
-    network = train.compiled(steps, config)
-    batches = tf.data.Dataset.from_tensors((x, y)).repeat(steps)
     try:
         from tools.bench_torch import training_steps
     except ImportError:
         say("PyTorch is not installed: the training step is not compared with its")
         return []
+    from xraylib.network import backend, train
 
-    def ours() -> object:
-        return network.fit(batches, epochs=1, shuffle=False, verbose=0)
+    size, batch = config.image_size, config.batch_size
+    x = np.random.default_rng(0).uniform(0, 255, (batch, size, size, 1)).astype(np.float32)
+    y = (np.arange(batch) % 2).astype(np.float32)[:, None]
+    backend.start(0, backend.precision())
+    network = train.compiled(steps, config)
+    batches = backend.tf.data.Dataset.from_tensors((x, y)).repeat(steps)
 
-    rows = []
+    ours, rows = partial(network.fit, batches, epochs=1, shuffle=False, verbose=0), []
     for kind in ("float32", "bfloat16"):
         theirs = training_steps(network, x, y, steps, kind == "bfloat16")
-        name = f"training step, against PyTorch in {kind}"
-        rows.append(pair(name, "images/s", steps * config.batch_size, ours, theirs))
+        rows.append(pair(f"training step, against PyTorch in {kind}", "images/s", steps * batch, ours, theirs))
     return rows
 
 
-# --- growth: the study's own steps on more and more films, each in a process of its own ---
+def bench(config: Config) -> None:
+    """Time every pair; each takes the place in bench.csv of the one of its name, and other films give other names."""
+    from xraylib.network import backend
+
+    found = list_images(find_root(config.data), ["train"])
+    files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
+    jpegs = [file for file in files if file.suffix.lower() != ".png"][:200]
+    rows = [bench_decoding(jpegs, config.image_size), bench_pipeline(found, config), *bench_prediction(files, config)]
+    new = pd.DataFrame(rows + bench_step(config)).assign(cores=os.cpu_count(), precision=backend.precision())
+    table = config.results / "bench.csv"
+    if table.exists():
+        old = pd.read_csv(table)
+        new = pd.concat([old[~old.name.isin(new.name)], new])
+    write_table(new.round(4), table)
 
 
 def _train(config: Config) -> None:
@@ -196,7 +185,7 @@ def _train(config: Config) -> None:
 
 
 def _predict(config: Config) -> None:
-    command = [sys.executable, *PREDICT, str(config.data), "--output", str(config.build / "predictions.csv")]
+    command = [sys.executable, "-m", "xraylib.predict", str(config.data), "--output", f"{config.build}/predictions.csv"]
     subprocess.run(command, cwd=REPOSITORY, check=True)
 
 
@@ -230,7 +219,7 @@ def measure(step: str, folder: Path) -> dict:
 
 
 def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
-    """images, step, seconds, peak_mb of each step; works in `folder` and shows progress."""
+    """images, step, seconds, peak_mb of each step in a process of its own; works in `folder` and shows progress."""
     drawn, rows = folder / "drawn" / "chest_xray", []
     phantom.draw(drawn, images=min(DRAWN, *sizes))
     for count in sizes:
@@ -243,19 +232,8 @@ def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
                 except (BrokenProcessPool, subprocess.CalledProcessError) as error:
                     raise UserError(f"{count:,} films, {step}: stopped. {error} Nothing is written.") from error
                 rows.append({"images": count, "step": step} | measured)
-                say(f"{count:,} films, {step}: {rows[-1]['seconds']:.1f} s, at most {rows[-1]['peak_mb']:,} MB")
+                say(f"{count:,} films, {step}: {measured['seconds']:.1f} s, at most {measured['peak_mb']:,} MB")
     return pd.DataFrame(rows)
-
-
-def keep(rows: list[dict], table: Path) -> None:
-    """Put the pairs into the table, in the place of those of the same name: other films give other pairs."""
-    from xraylib.network import backend
-
-    new = pd.DataFrame(rows).assign(cores=os.cpu_count(), precision=backend.precision())
-    if table.exists():
-        old = pd.read_csv(table)
-        new = pd.concat([old[~old.name.isin(new.name)], new])
-    write_table(new.round(4), table)
 
 
 def main() -> int:
@@ -274,16 +252,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def bench(config: Config) -> None:
-    """Time every pair and keep it in bench.csv."""
-    found = list_images(find_root(config.data), ["train"])
-    files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
-    jpegs = [file for file in files if file.suffix.lower() != ".png"][:200]
-    rows = [bench_decoding(jpegs, config), bench_pipeline(found, config), *bench_prediction(files, config)]
-    rows += bench_step(config)
-    keep(rows, config.results / "bench.csv")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """A network of the study's kind and its training step in PyTorch, for `make bench` alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,24 +13,23 @@ from xraylib.network import model
 from xraylib.network.backend import THREADS, keras
 
 
-def _convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
-    padding = size // 2
-    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), nn.BatchNorm2d(outputs))
+def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs)]
 
 
 class Residual(nn.Module):
-    """As model.Residual."""
+    """As model.Residual: float (batch, inputs, h, w) -> (batch, outputs, h / stride, w / stride)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1):
+    def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
-        self.first, self.second = _convolution(inputs, outputs, 3, stride), _convolution(outputs, outputs)
-        self.pool = nn.AvgPool2d(stride, ceil_mode=True)  # of an odd side too, as Keras does
-        self.shortcut = _convolution(inputs, outputs, 1) if stride > 1 else None
+        self.main = nn.Sequential(
+            *_convolution(inputs, outputs, 3, stride), nn.ReLU(), *_convolution(outputs, outputs, 3)
+        )
+        pool = nn.AvgPool2d(stride, ceil_mode=True)  # of an odd side too, as Keras does
+        self.shortcut = nn.Sequential(*([pool, *_convolution(inputs, outputs, 1)] if stride > 1 else []))
 
     def forward(self, x):
-        """float (batch, channels, h, w) -> (batch, outputs, h / stride, w / stride)."""
-        y = self.second(functional.relu(self.first(x)))
-        return functional.relu(y + (x if self.shortcut is None else self.shortcut(self.pool(x))))
+        return functional.relu(self.main(x) + self.shortcut(x))
 
 
 def network(like: keras.Sequential) -> nn.Sequential:
@@ -44,13 +41,10 @@ def network(like: keras.Sequential) -> nn.Sequential:
     residuals = [layer for layer in like.layers if isinstance(layer, model.Residual)]
     channels = [stem.filters, *(layer.channels for layer in residuals)]
     first = nn.Conv2d(1, stem.filters, stem.kernel_size[0], stem.strides[0], bias=False)
-    steps = zip(pairwise(channels), residuals, strict=True)
-    blocks = [Residual(*ends, layer.stride) for ends, layer in steps]
+    blocks = [Residual(*ends, layer.stride) for ends, layer in zip(pairwise(channels), residuals, strict=True)]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels[-1], 1)]
     made = nn.Sequential(first, nn.BatchNorm2d(stem.filters), nn.ReLU(), *blocks, *head)
-    found, wanted = (
-        sum(math.prod(w.shape) for w in weights) for weights in (made.parameters(), like.trainable_weights)
-    )
+    found, wanted = (sum(math.prod(w.shape) for w in ws) for ws in (made.parameters(), like.trainable_weights))
     if found != wanted:
         raise ValueError(f"in PyTorch {found:,} weights; wanted {wanted:,}, those of model.build. Copy its change.")
     return made

@@ -1,24 +1,21 @@
 """Execute notebooks with live progress, and keep each, with an HTML page, whole or not at all."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
-import base64
-import contextlib
-import copy
 import os
 import re
+import shutil
 import signal
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import Preprocessor
+from nbformat.v4 import new_markdown_cell, new_notebook, new_output
 
 from xraylib.config import REPOSITORY
 from xraylib.files import UserError, alone, say, write_bytes
@@ -31,7 +28,6 @@ PHANTOMS = REPOSITORY / "Plot" / "demo"
 ANSWER = "**Answer** (patients)."
 STAND_IN = "Phantoms: pictures of patients are not published. `make reproduce DATA=folder` draws them."
 REMOVED = "This cell shows radiographs, which are not published. `make reproduce DATA=folder` draws them."
-
 
 # Jupyter's own page without the scripts that it would fetch (the notebooks hold no formula, widget or diagram), with
 # code folded, JupyterLab's dark theme where the reader's system is dark, and figures described.
@@ -60,59 +56,11 @@ thead th { overflow-wrap: anywhere; }
 """
 
 
-class DropProgress(Preprocessor):
-    """Removes the printed lines of cells tagged LIVE."""
-
-    def preprocess_cell(self, cell, resources, index):
-        if LIVE in cell.metadata.get("tags", []):
-            cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
-        return cell, resources
-
-
-class HidePatients(Preprocessor):
-    """Replaces the outputs of cells tagged PATIENTS by the figures that they draw of phantoms, or by a sentence."""
-
-    def preprocess_cell(self, cell, resources, index):
-        if PATIENTS in cell.metadata.get("tags", []):
-            figures = [PHANTOMS / f"{name}.png" for name in re.findall(r'"(\w+)(?:\.png"|": \d)', cell.source)]
-            cell.outputs = [_picture(figure) for figure in figures if figure.exists()] or [_words(REMOVED)]
-            cell.outputs += [_words(STAND_IN)] * any("image/png" in output.data for output in cell.outputs)
-        return cell, resources
-
-
-def _picture(path: Path) -> nbformat.NotebookNode:
-    data = {"image/png": base64.b64encode(path.read_bytes()).decode(), "text/plain": f"{path.stem}, of phantoms"}
-    return nbformat.v4.new_output("display_data", data)
-
-
-def _words(text: str) -> nbformat.NotebookNode:
-    return nbformat.v4.new_output("display_data", {"text/markdown": text, "text/plain": text})
-
-
-class DescribeFigures(Preprocessor):
-    """Gives each figure the sentence of the atlas, Plot/README.md, as its alternative text."""
-
-    def __init__(self):
-        super().__init__()
-        path = REPOSITORY / "Plot" / "README.md"
-        atlas = path.read_text() if path.exists() else ""
-        self.sentences = {Path(file).stem: text for text, file in re.findall(r"!\[(.+?)\]\((.+?\.png)\)", atlas)}
-
-    def preprocess_cell(self, cell, resources, index):
-        names = iter(name for name in re.findall(r'"(\w+)(?:\.png"|": )', cell.source) if name in self.sentences)
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.metadata["alt"] = self.sentences.get(next(names, ""), "A figure of this study.")
-        return cell, resources
-
-
 class _Runner(NotebookClient):
     """Executes a notebook, shows which cell runs and what it prints, and stores no clock."""
 
     def __init__(self, notebook: nbformat.NotebookNode, path: Path):
-        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        self.number = {cell.id: i for i, cell in enumerate(code, 1)}
-        self.label = path.stem
+        self.label, self.total = path.stem, sum(cell.cell_type == "code" for cell in notebook.cells)
         super().__init__(
             notebook,
             timeout=None,
@@ -123,17 +71,14 @@ class _Runner(NotebookClient):
             shutdown_kernel="immediate",  # each file is written whole, so the kernel has nothing to finish
             resources={"metadata": {"path": str(path.parent)}},
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
-            on_cell_start=self._cell_started,
+            on_cell_execute=self._started,
         )
 
-    def _cell_started(self, cell, cell_index):
-        loop = asyncio.get_event_loop()
+    def _started(self, cell, cell_index):
         for number in (signal.SIGINT, signal.SIGTERM):  # nbclient's handlers wait for a kernel that they have ended
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-        if cell.cell_type == "code":
-            first = next((line for line in cell.source.splitlines() if line.strip()), "")
-            say(f"[{self.label} {self.number[cell.id]}/{len(self.number)}] {first[:90]}")
+            asyncio.get_event_loop().remove_signal_handler(number)
+        first = cell.source.strip().splitlines()[0]
+        say(f"[{self.label} {self.code_cells_executed + 1}/{self.total}] {first[:90]}")
 
     def output(self, outs, msg, display_id, cell_index):
         if msg["msg_type"] == "stream":
@@ -143,23 +88,41 @@ class _Runner(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
 
-def execute(path: Path, target: Path) -> None:
-    """Execute the notebook `path` in its own folder; write `target` (.ipynb) and the HTML page beside it.
-
-    Raises CellExecutionError where a cell fails; nothing is then written.
-    """
-    notebook = run(nbformat.read(path, as_version=4), path)
-    write_bytes(to_html(notebook, path.stem).encode(), target.with_suffix(".html"))
-    write_bytes(nbformat.writes(notebook).encode(), target)  # last: for make it means that all is done
-
-
 def run(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:
     """The notebook, executed in the folder of `path`, without printed progress. Raises CellExecutionError."""
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger warns about frozen modules
     _Runner(notebook, path).execute()
-    notebook, _ = DropProgress().preprocess(notebook, {})
+    for cell in _tagged(notebook, LIVE):
+        cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def _tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def execute(source: Path, target: Path) -> int:
+    """Execute the notebook in its own folder; write `target` (.ipynb) and the HTML page beside it.
+
+    Returns the status, 1 where a cell fails and 130 where the kernel ended: then nothing is written, and it says why.
+    """
+    started = time.monotonic()
+    try:
+        notebook = run(nbformat.read(source, as_version=4), source)
+        write_bytes(to_html(notebook, source.stem).encode(), target.with_suffix(".html"))
+        write_bytes(nbformat.writes(notebook).encode(), target)  # last: for make it means that all is done
+    except CellExecutionError as error:
+        short = [] if error.ename == UserError.__name__ else ["", *error.traceback.splitlines()[-TRACEBACK_LINES:]]
+        say("\n".join([f"\n{source} stopped. {error.ename}: {error.evalue}", *short]))
+        say(f"\nNothing was written to {target}; earlier results are as they were.")
+        return 1
+    except (DeadKernelError, KeyboardInterrupt):
+        say(f"\n{source} stopped: by Ctrl-C, or, if nobody pressed it, for want of memory (4 GB are enough).")
+        say("Results are as they were; the same command goes on from here.")
+        return 130
+    say(f"[{source.stem}] wrote {target} and its .html in {time.monotonic() - started:.0f} s")
+    return 0
 
 
 def done(target: Path, needs: list[Path], table: Path | None = None) -> bool:
@@ -178,30 +141,41 @@ def executed(folder: Path) -> list[Path]:
 
 
 def publish(folder: Path, target: Path) -> str:
-    """Copy the executed notebooks of `folder` to `target` without pictures of patients; returns what was written.
-
-    A published notebook has the time of its source, so that make does not execute it again.
-    """
+    """Copy the executed notebooks of `folder` to `target` without pictures of patients; returns what was written."""
     from tools import pages  # here: an execution needs no SciPy
 
     written = []
     for source in executed(folder):
-        notebook, _ = HidePatients().preprocess(nbformat.read(source, as_version=4), {})
-        if source.stem in pages.ANSWERS:
-            answer = f"{ANSWER} {pages.ANSWERS[source.stem]()}".replace("\\", r"\\")
-            notebook.cells[0].source = re.sub(f"{re.escape(ANSWER)}.*", answer, notebook.cells[0].source)
+        notebook = nbformat.read(source, as_version=4)
+        hide_patients(notebook)
+        lines = notebook.cells[0].source.split("\n")
+        answered = [f"{ANSWER} {pages.answer(source.stem)}" if one.startswith(ANSWER) else one for one in lines]
+        notebook.cells[0].source = "\n".join(answered)
         published, text = target / source.name, nbformat.writes(notebook).encode()
         if not published.exists() or published.read_bytes() != text:
             write_bytes(text, published)
-            os.utime(published, (source.stat().st_atime, source.stat().st_mtime))
+            shutil.copystat(source, published)  # the time of its source, so that make does not execute it again
             written.append(str(published))
     return f"wrote {', '.join(written) or f'nothing: {target} holds these notebooks already'}"
 
 
+def hide_patients(notebook: nbformat.NotebookNode) -> None:
+    """Replace the outputs of cells tagged PATIENTS by the figures that they draw of phantoms, or by a sentence."""
+    for cell in _tagged(notebook, PATIENTS):
+        names = re.findall(r'"(\w+)(?:\.png"|": \d)', cell.source)
+        figures = [figure for name in names if (figure := PHANTOMS / f"{name}.png").exists()]
+        shown = [
+            {"image/png": b64encode(one.read_bytes()).decode(), "text/plain": f"{one.stem}, of phantoms"}
+            for one in figures
+        ]
+        words = STAND_IN if figures else REMOVED
+        shown.append({"text/markdown": words, "text/plain": words})
+        cell.outputs = [new_output("display_data", data) for data in shown]
+
+
 def together(paths: list[Path]) -> nbformat.NotebookNode:
     """The notebooks, one after another, as one notebook that opens with a table of contents."""
-    notebook = nbformat.v4.new_notebook()
-    contents = [f"# {TITLE}", ""]
+    notebook, contents = new_notebook(), [f"# {TITLE}", ""]
     for path in paths:
         one = nbformat.read(path, as_version=4)
         notebook.metadata = one.metadata  # the same kernel and language in all
@@ -211,16 +185,28 @@ def together(paths: list[Path]) -> nbformat.NotebookNode:
         text = "\n".join(cell.source for cell in one.cells if cell.cell_type == "markdown")
         for marks, heading in re.findall(r"^(##?) (.+)$", text, re.MULTILINE):
             contents.append(f"{'  ' * (len(marks) - 1)}- [{heading}](#{heading.replace(' ', '-')})")
-    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("\n".join(contents), id="contents"))
+    notebook.cells.insert(0, new_markdown_cell("\n".join(contents), id="contents"))
     return notebook
 
 
 def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
     """The notebook as an HTML page with its figures inside and no reference to anything outside."""
-    described, _ = DescribeFigures().preprocess(copy.deepcopy(notebook), {})
     exporter = HTMLExporter(raw_template=TEMPLATE, exclude_input_prompt=True, exclude_output_prompt=True)
-    page, _ = exporter.from_notebook_node(described, {"metadata": {"name": title}})
-    return page
+    exporter.register_preprocessor(_describe)  # on a copy
+    return exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+
+
+def _describe(notebook: nbformat.NotebookNode, resources: dict) -> tuple[nbformat.NotebookNode, dict]:
+    """Gives each figure the sentence of the atlas, Plot/README.md, as its alternative text."""
+    atlas = REPOSITORY / "Plot" / "README.md"
+    captions = re.findall(r"!\[(.+?)\]\((.+?\.png)\)", atlas.read_text() if atlas.exists() else "")
+    sentences = {Path(file).stem: text for text, file in captions}
+    for cell in notebook.cells:
+        names = iter(name for name in re.findall(r'"(\w+)(?:\.png"|": )', cell.source) if name in sentences)
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.metadata["alt"] = sentences.get(next(names, ""), "A figure of this study.")
+    return notebook, resources
 
 
 def report(folder: Path, target: Path) -> str:
@@ -237,37 +223,21 @@ def main() -> int:
     parser.add_argument("target", type=Path, help="the executed notebook; the folder to copy to; the page")
     parser.add_argument("needs", type=Path, nargs="*", help="files that the executed notebook must be newer than")
     parser.add_argument("--table", type=Path, help="a table that the notebook writes: without it, nothing is done")
-    parser.add_argument("--publish", action="store_true", help="copy, without the images of patients")
-    parser.add_argument("--report", action="store_true", help="write one HTML page")
+    for write, words in ((publish, "copy, without the images of patients"), (report, "write one HTML page")):
+        parser.add_argument(f"--{write.__name__}", dest="write", action="store_const", const=write, help=words)
     arguments = parser.parse_args()
+    source, target = arguments.source, arguments.target
     try:
         with alone():  # after waiting, the work may be done
-            if arguments.publish or arguments.report:
-                say((publish if arguments.publish else report)(arguments.source, arguments.target))
-            elif not done(arguments.target, [arguments.source, *arguments.needs], arguments.table):
-                return _execute(arguments.source, arguments.target)
+            if arguments.write:
+                say(arguments.write(source, target))
+            elif not done(target, [source, *arguments.needs], arguments.table):
+                return execute(source, target)
     except UserError as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
-
-
-def _execute(source: Path, target: Path) -> int:
-    started = time.monotonic()
-    try:
-        execute(source, target)
-    except CellExecutionError as error:
-        short = [] if error.ename == UserError.__name__ else ["", *error.traceback.splitlines()[-TRACEBACK_LINES:]]
-        say("\n".join([f"\n{source} stopped. {error.ename}: {error.evalue}", *short]))
-        say(f"\nNothing was written to {target}; earlier results are as they were.")
-        return 1
-    except (DeadKernelError, KeyboardInterrupt):
-        say(f"\n{source} stopped: by Ctrl-C, or, if nobody pressed it, for want of memory (4 GB are enough).")
-        say("Results are as they were; the same command goes on from here.")
-        return 130
-    say(f"[{source.stem}] wrote {target} and its .html in {time.monotonic() - started:.0f} s")
     return 0
 
 

@@ -14,7 +14,7 @@ LOG = VENV / "setup.log"
 
 
 def install() -> int:
-    """Make .venv from requirements.lock, with progress: by uv, or, where that fails, by pip. All words go to .venv/setup.log."""
+    """Make .venv from requirements.lock, with progress: by uv, where that fails by pip, whose words go to LOG."""
     import fcntl
 
     with open(".lock", "a") as lock:  # the lock of files.alone: filelock is not installed yet

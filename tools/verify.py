@@ -1,7 +1,5 @@
 """Computes tables and figures again from predictions.csv, without images; compares them, and the last run, with git."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
@@ -22,7 +20,7 @@ from tools.execute import run
 from xraylib.config import REPOSITORY, load_config
 from xraylib.files import UserError, alone, say
 
-NOTEBOOKS = ("03_evaluate", "05_robustness")
+NOTEBOOKS = "0[35]_*.ipynb"
 NEED_IMAGES = {"images", "patients"}  # tags of cells that are left out
 KIND = ("cpu", "gpus", "keras", "machine", "precision", "python", "system", "tensorflow", "threads")  # decide rounding
 OTHERS = {"timing.json", "bench.csv", "growth.csv", "reporting.csv", "field.csv"}  # seconds, or written by hand
@@ -60,13 +58,10 @@ def differences(name: str, was: bytes, now: bytes | None, tolerance: float = 0.0
         return [f"{name}: {new.shape} rows and columns, wanted {old.shape}: {', '.join(old)}"]
     found = []
     for column in old:
-        numbers = [pd.to_numeric(table[column], errors="coerce").to_numpy(float) for table in (old, new)]
-        near = np.isclose(numbers[1], numbers[0], rtol=tolerance, atol=tolerance) if tolerance else False
-        other = (old[column] != new[column]).to_numpy() & ~np.asarray(near)
-        found += [
-            f"{name}: row {row + 1}, column {column}: {new[column][row]}, wanted {old[column][row]}"
-            for row in np.flatnonzero(other)[:3]
-        ]
+        there, wanted = (pd.to_numeric(table[column], errors="coerce") for table in (new, old))
+        near = np.isclose(there, wanted, rtol=tolerance, atol=tolerance) & (tolerance > 0)
+        for row in np.flatnonzero((old[column] != new[column]) & ~near)[:3]:
+            found.append(f"{name}: row {row + 1}, column {column}: {new[column][row]}, wanted {old[column][row]}")
     return found[:3]
 
 
@@ -81,38 +76,38 @@ def compute_again() -> list[Path]:
     os.environ["XRAY_PROFILE"] = "verify"
     config = load_config()
     config.results.mkdir(parents=True)
-    for path in (REPOSITORY / "results").iterdir():
-        if path.suffix in {".csv", ".json"}:
-            shutil.copyfile(path, config.results / path.name)
-            os.utime(config.results / path.name, (0, 0))  # what is written is newer
+    results = REPOSITORY / "results"
+    for path in (*results.glob("*.csv"), *results.glob("*.json")):
+        os.utime(shutil.copyfile(path, config.results / path.name), (0, 0))  # what is written is newer
     remove = TagRemovePreprocessor(remove_cell_tags=NEED_IMAGES)
-    for path in (REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS):
-        if path.exists():
-            say(f"{path.stem}, without images")
-            notebook, _ = remove.preprocess(nbformat.read(path, as_version=4), {})
-            with contextlib.redirect_stdout(io.StringIO()):
-                run(notebook, path)
+    for path in sorted((REPOSITORY / "notebooks").glob(NOTEBOOKS)):
+        say(f"{path.stem}, without images")
+        notebook, _ = remove.preprocess(nbformat.read(path, as_version=4), {})
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(notebook, path)
     written = [path for path in config.results.iterdir() if path.stat().st_mtime > 0]
-    return sorted([*written, *(config.plots.glob("*.png") if config.plots.is_dir() else [])])
+    return sorted([*written, *config.plots.glob("*.png")])
 
 
 def against_git() -> list[str]:
     """What differs between results/ and Plot/ here and in the last commit, within the tolerances stated above."""
     here = json.loads((REPOSITORY / "results" / "timing.json").read_text())["machine"]
     exact = same_kind(json.loads(committed("results/timing.json"))["machine"], here)
-    listed = subprocess.run(["git", "ls-files", "results", "Plot"], cwd=REPOSITORY, capture_output=True, text=True)
-    paths = [path for path in map(Path, listed.stdout.splitlines()) if path.parent.name in ("results", "Plot")]
-    paths = [path for path in paths if path.name not in OTHERS and path.suffix in (".csv", ".json", ".png")]
-    if not exact:
-        paths = [path for path in paths if path.name in FROM_FILES | {"metrics.csv"}]
+    patterns = [f":(glob){folder}/*.{kind}" for folder in ("results", "Plot") for kind in ("csv", "json", "png")]
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=REPOSITORY, capture_output=True, text=True)
+    kept = [path for path in map(Path, listed.stdout.splitlines()) if path.name not in OTHERS]
+    paths = [path for path in kept if exact or path.name in FROM_FILES | {"metrics.csv"}]
     found = []
     for path in paths:
         tolerance = 0.0 if exact or path.name in FROM_FILES else TRAINED
-        now = (REPOSITORY / path).read_bytes() if (REPOSITORY / path).exists() else None
-        found += differences(str(path), committed(str(path)), now, tolerance)
+        found += differences(str(path), committed(str(path)), _bytes(path), tolerance)
     kind = "the same kind of machine, exactly" if exact else f"another kind of machine, within {TRAINED}"
     say(f"results/ and Plot/ against git: {len(paths)} files, {kind}; {len(found)} differences")
     return found
+
+
+def _bytes(name: Path) -> bytes | None:
+    return (REPOSITORY / name).read_bytes() if (REPOSITORY / name).exists() else None
 
 
 def against_predictions() -> list[str]:
@@ -122,8 +117,8 @@ def against_predictions() -> list[str]:
     found = []
     for path in paths:
         name = path.relative_to(REPOSITORY / "build" / "verify")
-        if (REPOSITORY / name).exists() and path.name not in OTHERS:
-            found += differences(str(name), (REPOSITORY / name).read_bytes(), path.read_bytes(), EVALUATED)
+        if (here := _bytes(name)) is not None and path.name not in OTHERS:
+            found += differences(str(name), here, path.read_bytes(), EVALUATED)
     say(f"computed again from predictions.csv: {len(paths)} files; {len(found)} differences")
     return found
 

@@ -18,7 +18,7 @@ NOTEBOOKS = [name for name in TRACKED if name.endswith(".ipynb")]
 GENERATED = [name for name in PAGES if "[[[cog" in (ROOT / name).read_text()]
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 COG = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
-DRAWN_LATER = ("data/", "build/", "path/", "Plot/normal.png", "Plot/pneumonia.png")  # by a run on the user's images
+DRAWN_LATER = ("Plot/normal.png", "Plot/pneumonia.png")  # by a run on the user's images
 
 
 def text(name: str) -> str:
@@ -41,54 +41,39 @@ def code(name: str) -> list[str]:
     return fenced + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text(name), flags=re.DOTALL | re.MULTILINE))
 
 
+def in_git(path: str) -> bool:
+    """Whether git has such a file, or a folder with files; * stands for anything."""
+    return any(fnmatch(name, path) or name.startswith(f"{path.rstrip('/')}/") for name in TRACKED)
+
+
 @pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
 def test_every_link_resolves(name):
     broken = []
     for link in (a or b for a, b in LINK.findall(text(name))):
-        if link.startswith(("https://", "http://", "mailto:")):
-            continue
         path, _, anchor = link.partition("#")
-        target = (ROOT / name).parent / path if path else ROOT / name
-        inside = target.resolve().relative_to(ROOT).as_posix()
-        known = inside in TRACKED or any(one.startswith(f"{inside}/") for one in TRACKED)
-        if not known or (anchor and anchor not in anchors(inside)):
-            broken.append(link)
+        if not path.startswith(("https://", "http://", "mailto:")):
+            target = (ROOT / name).parent / path if path else ROOT / name
+            inside = target.resolve().relative_to(ROOT).as_posix()
+            if not in_git(inside) or (anchor and anchor not in anchors(inside)):
+                broken.append(link)
     assert not broken
 
 
 @pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
-def test_every_path_in_code_is_in_git(name):
-    named = re.findall(
-        r"(?<![\w/.])((?:results|Plot|models|notebooks|xraylib|tests|binder)/[\w./*-]*)", " ".join(code(name))
-    )
-    missing = [path for path in named if not _there(path.rstrip("."))]
-    assert not missing
-
-
-def _there(path: str) -> bool:
-    if path.startswith(DRAWN_LATER) or path in ("models/", "results/", "Plot/"):
-        return True
-    return any(fnmatch(name, path) or name.startswith(path.rstrip("/") + "/") for name in TRACKED)
-
-
-@pytest.mark.parametrize("name", PAGES + NOTEBOOKS)
-def test_every_make_target_exists_and_is_in_the_help(name):
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z][\w-]*)", " ".join(code(name))):
+def test_every_path_and_make_target_in_code_is_there(name):
+    quoted, makefile = " ".join(code(name)), (ROOT / "Makefile").read_text()
+    paths = re.findall(r"(?<![\w/.])((?:results|Plot|models|notebooks|xraylib|tests|binder)/[\w./*-]*)", quoted)
+    assert not [path for path in paths if path not in DRAWN_LATER and not in_git(path.rstrip("."))]
+    for target in re.findall(r"\bmake ([a-z][\w-]*)", quoted):
         described = "" if target in ("lint", "unit", "notebooks") else ".*## "  # parts of make test
         assert re.search(rf"^{target}:{described}", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("name", GENERATED)
-def test_pages_are_current(name):
-    # cog runs the page's snippets and compares what they print with what stands there
-    checked = subprocess.run(
-        [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", name], cwd=ROOT, text=True, capture_output=True
-    )
-    assert checked.returncode == 0, f"make publish brings it up to date:\n{checked.stdout[-2000:]}"
-
-
-def test_make_publish_writes_every_generated_page():
+def test_generated_pages_are_current_and_make_publish_writes_them():
+    # cog runs the pages' snippets and compares what they print with what stands there
+    command = [sys.executable, "-m", "cogapp", "-P", "--check", "--diff", *GENERATED]
+    checked = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert checked.returncode == 0, f"make publish brings them up to date:\n{checked.stdout[-2000:]}"
     (publish,) = re.findall(r"^publish:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(GENERATED) <= set(publish.split())
 
@@ -110,7 +95,7 @@ def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
         assert any(f'"{name}.png"' in cell or f'{{"{name}":' in cell or f', "{name}":' in cell for cell in code), name
 
 
-@pytest.mark.parametrize("name", [*PAGES])
+@pytest.mark.parametrize("name", PAGES)
 def test_no_result_is_typed_by_hand(name):
     assert not re.findall(r"(?<![\w./])0\.\d{2,}", COG.sub("", text(name)))
 

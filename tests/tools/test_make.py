@@ -2,15 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import time
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-ROOT = Path(__file__).resolve().parents[2]
+from xraylib.config import REPOSITORY
+
 CELL = """
 import time
 from xraylib.config import load_config
@@ -19,128 +17,107 @@ print("at work", flush=True)
 time.sleep(2)
 write_bytes(b"table", load_config().results / {name!r})
 """
+INDEX = """
+from xraylib.config import load_config
+from xraylib.data.index import build_index
+build_index(load_config())
+"""
 
 
 @pytest.fixture
-def clone(tmp_path):
-    """The project's files in a folder whose name has a space, with the environment that runs these tests."""
-    clone = tmp_path / "a clone"
-    for name in ("xraylib", "tools", "notebooks"):
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (clone / "results").mkdir()
+def project(clone):
+    """The clone with its Makefile, and the environment that runs these tests."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "results/field.csv"):
-        shutil.copy2(ROOT / name, clone / name)
+        shutil.copy2(REPOSITORY / name, clone / name)
         os.utime(clone / name, (0, 0))  # older than the environment, which is not set up here
-    (clone / ".venv").symlink_to(ROOT / ".venv")
+    (clone / ".venv").symlink_to(REPOSITORY / ".venv")
     return clone
 
 
-def start(clone, *arguments, **more):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XRAY", "DATA", "MAKE", "MFLAGS"))}
-    return subprocess.Popen(
-        ["make", *arguments],
-        cwd=clone,
-        env=kept | {"PYTHONPATH": str(clone)} | more,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def make(clone, *arguments, **more):
-    run = start(clone, *arguments, **more)
-    return run.communicate()[0], run.returncode
+def write_notebook(project, name, cell):
+    nbformat.write(new_notebook(cells=[new_code_cell(cell, id="a")]), project / "notebooks" / f"{name}.ipynb")
 
 
 @pytest.fixture
-def short_study(clone):
-    """The clone with two notebooks that take two seconds each, and phantoms that need no drawing."""
-    shutil.rmtree(clone / "notebooks")
-    (clone / "notebooks").mkdir()
-    for name, table in {"01_explore": "index.csv", "02_train": "predictions.csv"}.items():
-        notebook = new_notebook(cells=[new_code_cell(CELL.format(name=table), id="a")])
-        nbformat.write(notebook, clone / "notebooks" / f"{name}.ipynb")
-    phantoms = clone / "build" / "phantoms" / "chest_xray"
+def short_study(project):
+    """The project with two notebooks that take two seconds each, and phantoms that need no drawing."""
+    write_notebook(project, "01_explore", CELL.format(name="index.csv"))
+    write_notebook(project, "02_train", CELL.format(name="predictions.csv"))
+    phantoms = project / "build" / "phantoms" / "chest_xray"
     phantoms.mkdir(parents=True)
     (phantoms / "PHANTOMS.txt").write_text("none")
-    return clone
+    return project
 
 
-def test_help_lists_every_target(clone):
-    shown, status = make(clone, "help")
+def test_help_lists_every_target(project, run):
+    shown, status = run("make", "help")
     assert status == 0
     for word in ("make reproduce", "make test", "make data", "make clean", "make verify", "profile demo"):
         assert word in shown
-    assert "profile full" in make(clone, "help", "DATA=somewhere")[0]
+    assert "profile full" in run("make", "help", "DATA=somewhere")[0]
 
 
 @pytest.mark.parametrize("path", ["~/films", "a $b $(shell touch made) c", "it's", 'say "so"', "`touch made`", "a;b"])
-def test_paths_pass_untouched(clone, path):
-    (clone / ".venv").unlink()
-    (clone / ".venv" / "bin").mkdir(parents=True)
-    (clone / ".venv" / "installed").touch()
-    python = clone / ".venv" / "bin" / "python"
+def test_paths_pass_untouched(project, run, path):
+    (project / ".venv").unlink()
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "installed").touch()
+    python = project / ".venv" / "bin" / "python"
     python.write_text('#!/bin/sh\nprintf "%s|%s" "$XRAY_IMAGES" "$XRAY_DATA"\n')
     python.chmod(0o755)
-    assert make(clone, "predict", f"IMAGES={path}", f"DATA={path}") == (f"{path}|{path}", 0)
-    assert make(clone, "predict", "IMAGES=x", XRAY_DATA=path) == (f"x|{path}", 0)
-    assert not (clone / "made").exists()
+    assert run("make", "predict", f"IMAGES={path}", f"DATA={path}") == (f"{path}|{path}", 0)
+    assert run("make", "predict", "IMAGES=x", XRAY_DATA=path) == (f"x|{path}", 0)
+    assert not (project / "made").exists()
 
 
 @pytest.mark.parametrize("problem", ["no folder", "a link to nothing", "an empty class"])
-def test_what_a_user_can_mend_is_one_message_and_nothing_is_written(clone, world, problem):
+def test_what_a_user_can_mend_is_one_message_and_nothing_is_written(project, run, world, problem):
+    write_notebook(project, "01_explore", INDEX)
     arguments, words = ["DATA=no such folder"], "no such folder: no such folder. Wanted a chest_xray folder"
     if problem == "a link to nothing":
-        (clone / "data").mkdir()
-        (clone / "data" / "chest_xray").symlink_to("nowhere")
+        (project / "data").mkdir()
+        (project / "data" / "chest_xray").symlink_to("nowhere")
         arguments, words = [], "chest_xray: no such folder"
     if problem == "an empty class":
-        shutil.copytree(world[0], clone / "my images")
-        for path in (clone / "my images" / "val" / "NORMAL").iterdir():
-            path.unlink()
-        arguments, words = [f"DATA={clone / 'my images'}"], "val/NORMAL: no images. Wanted at least one file"
-    shown, status = make(clone, "reproduce", *arguments)
+        shutil.copytree(world[0], project / "my images")
+        shutil.rmtree(project / "my images" / "val" / "NORMAL")
+        (project / "my images" / "val" / "NORMAL").mkdir()
+        arguments, words = ["DATA=my images"], "val/NORMAL: no images. Wanted at least one file"
+    shown, status = run("make", "reproduce", *arguments)
     assert status != 0 and words in shown and "Traceback" not in shown
-    assert [path.name for path in (clone / "results").iterdir()] == ["field.csv"]
+    assert [path.name for path in (project / "results").iterdir()] == ["field.csv"]
 
 
-def wait_for(run, words):
-    seen = ""
-    while words not in seen:
-        line = run.stdout.readline()
-        assert line, seen
-        seen += line
-    return seen
+def at_work(process):
+    """The process, once its first notebook is at work."""
+    while "at work" not in (line := process.stdout.readline()):
+        assert line
+    return process
 
 
-def test_of_two_runs_the_second_waits_and_finds_nothing_to_do(short_study):
-    first = start(short_study, "reproduce")
-    wait_for(first, "at work")
-    second, status = make(short_study, "reproduce")
+def test_of_two_runs_the_second_waits_and_finds_nothing_to_do(short_study, start, run):
+    first = at_work(start("make", "reproduce"))
+    second, status = run("make", "reproduce")
     assert status == 0 and first.wait() == 0
     assert "Waiting: process" in second and "[01_explore 1/1]" not in second
-    times = {path: path.stat().st_mtime for path in (short_study / "build" / "demo").glob("*.ipynb")}
-    shown, _ = make(short_study, "reproduce")
-    assert "[0" not in shown and len(times) == 2
+    assert len(list((short_study / "build" / "demo").glob("*.ipynb"))) == 2
+    assert "[0" not in run("make", "reproduce")[0]
     (short_study / "results" / "demo" / "predictions.csv").unlink()
-    shown, _ = make(short_study, "reproduce")
+    shown, _ = run("make", "reproduce")
     assert "[02_train 1/1]" in shown and "[01_explore 1/1]" not in shown
 
 
-def test_a_killed_run_leaves_the_earlier_table_and_the_next_run_finishes(short_study):
+def test_a_killed_run_leaves_the_earlier_table_and_the_next_run_finishes(short_study, start, run):
     table = short_study / "results" / "demo" / "index.csv"
     table.parent.mkdir()
     table.write_text("earlier")
-    run = start(short_study, "reproduce")
-    wait_for(run, "at work")
-    os.killpg(run.pid, 9)
-    run.wait()
+    killed = at_work(start("make", "reproduce"))
+    os.killpg(killed.pid, 9)
+    killed.wait()
     assert table.read_text() == "earlier"
     (table.parent / ".unfinished-1").touch()  # what a kill in the middle of a write leaves
-    time.sleep(0.1)
-    shown, status = make(short_study, "reproduce")
+    shown, status = run("make", "reproduce")
     assert status == 0, shown
     assert table.read_text() == "table"
-    assert make(short_study, "clean")[1] == 0
+    assert run("make", "clean")[1] == 0
     assert not (short_study / "build").exists() and not (table.parent / ".unfinished-1").exists()

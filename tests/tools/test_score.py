@@ -1,11 +1,10 @@
 """Scoring another folder: who is a patient, and how films that the study has too are compared."""
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logit
 
 from tools import score
+from xraylib.evaluation import metrics
 from xraylib.files import UserError
 
 
@@ -29,25 +28,14 @@ def test_a_class_without_films_is_named(tmp_path):
         score.index_folder(folder(tmp_path, ["NORMAL/a.png"]))
 
 
-def rows(probabilities, split, seed=0):
-    names = [f"{'ab'[label]}{i}.png" for i, (label, _) in enumerate(probabilities)]
-    return pd.DataFrame(
-        {
-            "network": "xray_cnn", "seed": seed, "split": split, "label": [label for label, _ in probabilities],
-            "path": [f"{split}/{name}" for name in names], "patient": names, "subtype": "x",
-            "logit": logit([p for _, p in probabilities]),
-        }
-    )  # fmt: skip
-
-
 def test_films_of_both_are_compared_by_name_at_the_threshold_of_tune():
-    known = pd.concat([rows([(0, 0.1), (0, 0.4), (1, 0.6), (1, 0.9)], "tune"), rows([(0, 0.2), (1, 0.7)], "train")])
-    known = known[~((known.split == "tune") & known.path.str.contains("a0|b1"))]  # names are unique in the study
-    given = pd.DataFrame(
-        {"path": ["NORMAL/a0.png", "PNEUMONIA/b1.png", "NORMAL/new.png"], "label": [0, 1, 0], "seed": 0}
-    ).assign(probability=[0.3, 0.05, 0.5])
-    (row,) = score.twins(given, known).itertuples()
-    assert (row.films, row.seeds, row.decisions_differ) == (2, 1, 1)  # b1 falls below every threshold of tune
+    known = pd.DataFrame({"path": ["train/a.png", "train/b.png"], "label": [0, 1], "probability": [0.2, 0.7]})
+    known = known.assign(network="xray_cnn", seed=0)
+    given = pd.DataFrame({"path": ["NORMAL/a.png", "PNEUMONIA/b.png", "NORMAL/new.png"], "label": [0, 1, 0], "seed": 0})
+    given["probability"] = [0.3, 0.05, 0.5]
+    points = {("xray_cnn", 0): metrics.FIXED}
+    (row,) = score.twins(given, known, points).itertuples()
+    assert (row.films, row.seeds, row.decisions_differ) == (2, 1, 1)  # b falls below the threshold
     assert row.mean == pytest.approx((0.1 + 0.65) / 2)
-    assert score.twins(given[given.path == "NORMAL/new.png"], known).empty
-    assert np.isfinite(row.p95)
+    assert row.p95 == pytest.approx(0.1 + 0.95 * 0.55)
+    assert score.twins(given[2:], known, points).empty
