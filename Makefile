@@ -90,7 +90,7 @@ publish: $(INSTALLED)  ## copy a full run's notebooks into notebooks/, without p
 	@$(PY) -m tools.execute --publish build/full notebooks
 	@$(PY) -m cogapp -P -r README.md MODEL_CARD.md DATASHEET.md results/README.md
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
-	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
 	  --upgrade --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 test: lint unit notebooks  ## every test: lint, unit tests, and the notebooks on a sample of the images
@@ -98,7 +98,7 @@ test: lint unit notebooks  ## every test: lint, unit tests, and the notebooks on
 lint: $(INSTALLED)
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 unit: $(INSTALLED)
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests -n auto --maxprocesses 4
 notebooks: $(INSTALLED) $(if $(REAL),,$(DRAWN))
 	rm -rf build/sample
 	XRAY_PROFILE=sample $(PY) -m pytest -v -x --nbval-lax --nbval-current-env notebooks
