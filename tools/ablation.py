@@ -38,7 +38,8 @@ def run(config: Config) -> pd.DataFrame:
         frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)
         varied = config if longer else replace(config, epochs=SHORT)
         say(name)
-        trained = [train.train_one("xray_cnn", seed, index, frames, varied, say).predictions for seed in config.seeds]
+        folders = [train.train_one("xray_cnn", seed, index, frames, varied, say) for seed in config.seeds]
+        trained = [pd.read_csv(folder / "predictions.csv") for folder in folders]
         scores = [{"variant": name} | row for predictions in trained for row in _scores(predictions)]
         _enter_ledger(name, pd.concat(trained), pd.DataFrame(scores), config)
         rows += scores

@@ -15,8 +15,6 @@ THREADS = 2  # the study's machine; another count sums in another order and chan
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-
 with quiet():  # TensorFlow writes time-stamped lines, which would dirty stored notebooks
     import keras
     import tensorflow as tf
@@ -24,12 +22,7 @@ with quiet():  # TensorFlow writes time-stamped lines, which would dirty stored 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     tf.zeros(1)  # starts the runtime, which has its own lines to write
-    tf.get_logger().setLevel("ERROR")  # several small trainings in a row are traced anew, as they must be
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16); elsewhere float32 is faster."""
-    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpuinfo().get("flags", "").split())
+    tf.get_logger().setLevel("ERROR")  # it warns of each small training that is traced again
 
 
 def _cpuinfo() -> dict[str, str]:
@@ -47,8 +40,12 @@ def cpu() -> str:
 
 
 def precision() -> str:
-    """The Keras dtype policy for training here: mixed_bfloat16 or float32 (XRAY_PRECISION overrules)."""
-    return os.environ.get("XRAY_PRECISION") or ("mixed_bfloat16" if has_fast_bfloat16() else "float32")
+    """The Keras dtype policy for training here: mixed_bfloat16 on a CPU that multiplies it in hardware, else float32.
+
+    XRAY_PRECISION overrules.
+    """
+    fast = {"amx_bf16", "avx512_bf16"} & set(_cpuinfo().get("flags", "").split())
+    return os.environ.get("XRAY_PRECISION") or ("mixed_bfloat16" if fast else "float32")
 
 
 def strategy() -> tf.distribute.Strategy:
@@ -65,12 +62,12 @@ def start(seed: int, policy: str = "float32") -> None:
 
 
 def outputs(network: keras.Model, inputs) -> np.ndarray:
-    """What a network of one output says of its inputs, (n, ...) -> float32 (n,), 256 at a time.
+    """What a network of one output says of its inputs, (n, ...) -> float32 (n,): the same bits as Keras' `predict`.
 
-    The same bits as Keras' `predict`, which makes a dataset at each call and so takes 4 times as long for 16 films.
+    Keras' makes a dataset at each call, which takes 4 times as long for 16 films.
     """
     parts = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
-    # Where a network is on several GPUs, each of them answers, one after the other: the first answer is taken.
+    # Several GPUs answer one after the other: the first answer is taken.
     return np.concatenate([network.predict_on_batch(part)[: len(part), 0] for part in parts])
 
 
@@ -97,6 +94,3 @@ def describe() -> dict[str, str | int]:
         "tensorflow": tf.__version__,
         "threads": THREADS,
     }
-
-
-__all__ = ["THREADS", "describe", "has_fast_bfloat16", "keras", "outputs", "precision", "start", "strategy", "tf"]

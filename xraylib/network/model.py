@@ -10,16 +10,14 @@ layers = keras.layers
 
 @keras.saving.register_keras_serializable("xraylib")
 class FusedBatchNormalization(keras.layers.Layer):
-    """Batch normalisation over (batch, height, width), as TensorFlow's one fused operation.
+    """Batch normalisation of (batch, height, width, channels), bfloat16 or float32; statistics are float32.
 
-    Keras 3 runs the same arithmetic as separate element-wise operations, which more than halves the speed of a training
-    step on a CPU. Input and output: bfloat16 or float32 (batch, height, width, channels); statistics are float32.
+    Keras 3 runs the same arithmetic as separate operations, which more than halves the speed of a training step.
     """
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.momentum, self.epsilon = momentum, epsilon
 
     def build(self, shape):
         def weight(name, value, trainable):
@@ -61,18 +59,11 @@ class FusedBatchNormalization(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-def _convolution(channels: int, size: int, stride: int, **kwargs) -> keras.layers.Conv2D:
-    # No bias: the normalisation that follows has one.
-    return layers.Conv2D(
-        channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", **kwargs
-    )
-
-
 @keras.saving.register_keras_serializable("xraylib")
 class Residual(keras.layers.Layer):
-    """Two 3x3 convolutions beside a shortcut, which is averaged and projected where the shape changes.
+    """Two 3x3 convolutions beside a shortcut: (batch, h, w, c) -> (batch, h / stride, w / stride, channels).
 
-    (batch, h, w, c) -> (batch, h / stride, w / stride, channels).
+    Where the shape changes, the shortcut is averaged and projected.
     """
 
     def __init__(self, channels: int, stride: int = 1, **kwargs):
@@ -81,7 +72,9 @@ class Residual(keras.layers.Layer):
         policy = {"dtype": self.dtype_policy}  # a network that is loaded keeps the precision that it was saved in
 
         def normalised(size: int, stride: int = 1) -> list:
-            return [_convolution(channels, size, stride, **policy), FusedBatchNormalization(**policy)]
+            # No bias: the normalisation that follows has one.
+            options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", **policy}
+            return [layers.Conv2D(channels, size, stride, **options), FusedBatchNormalization(**policy)]
 
         self.first = [*normalised(3, stride), layers.ReLU(**policy)]
         self.second = normalised(3)
@@ -115,8 +108,7 @@ def _through(branch: list, x, training: bool):
 def build(config: Config) -> keras.Model:
     """The study's CNN: float32 (batch, image_size, image_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
 
-    The network rescales its input itself, so that no caller can feed the wrong range. The first convolution sees every
-    pixel of 128 x 128 and leaves 24 x 24 places; the last maps have 3 x 3 places, each of which sees the whole frame.
+    Of 128 x 128 pixels, the first convolution leaves 24 x 24 places, the last 3 x 3, each of which sees all pixels.
     """
     return keras.Sequential(
         [
