@@ -1,7 +1,5 @@
 """Where images come from, where results go, and every hyper-parameter of the study: one frozen Config."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +44,6 @@ class Config:
     def network_file(self, network: str, seed: int) -> Path:
         """Where a trained network ("xray_cnn", "published") lies."""
         return self.models / f"{network}_seed{seed}.keras"
-
-    @property
-    def portable_file(self) -> Path:
-        """Where the study's networks of all seeds lie as one file, which runs without TensorFlow."""
-        return self.models / "xray_cnn.tflite"
 
     @property
     def locator_file(self) -> Path:

@@ -1,7 +1,5 @@
 """Files written whole or not at all, and the error that a user can mend."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json
@@ -18,13 +16,8 @@ if TYPE_CHECKING:  # prediction starts without pandas
     import pandas as pd
 
 
-class UserError(Exception):
-    """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
-
-
 UNFINISHED = ".unfinished-"  # how names of files being written begin: make clean removes what a killed run left
 LOCK = Path(__file__).resolve().parent.parent / ".lock"
-
 # Why a file can't be written -> what the user can do about it.
 _REMEDIES = {
     (errno.ENOSPC, errno.EDQUOT): "Free some space, then run the same again.",
@@ -34,6 +27,10 @@ _REMEDIES = {
     ),
     (errno.ENOTDIR, errno.EEXIST, errno.EISDIR): "Move away what stands there in its place.",
 }
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
 
 
 @contextlib.contextmanager
@@ -123,7 +120,7 @@ def write_array(array: np.ndarray, path: Path) -> None:
         np.save(temporary, array)
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV with the same bytes on every platform."""
     write_bytes(table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode(), path)
 

@@ -1,7 +1,5 @@
 """Augmentation: batches of images varied in pose and in exposure, the same at every run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """TensorFlow and Keras, imported quietly, with fixed threads and seeds, in the precision that this CPU is fast in."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A network as a table of its layers, and as Keras' own graph."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Mapping

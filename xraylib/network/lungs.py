@@ -1,7 +1,5 @@
 """The locator: a small segmentation network that finds the lungs in a film, so that every film is cropped to them."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from pathlib import Path
@@ -65,7 +63,7 @@ def _read_mask(file: Path, size: int) -> np.ndarray:
 
 
 def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Model:
-    """The network of config.locator_file: trained once on the train split's masks, or the released one without masks."""
+    """The network of config.locator_file: trained once on the masks of train, or without masks the released one."""
     source = RELEASED
     if config.masks is None or (config.profile == "sample" and not config.phantoms):
         say(f"lungs: found by the released network, {RELEASED.relative_to(REPOSITORY)}")
@@ -185,10 +183,9 @@ def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[
     masks, rows = load_masks(config, index)
     if not len(rows):
         return boxes(locate(load_network(RELEASED, (MASK, MASK, 1)), films)), "the released locator"
-    found: list[Box | None] = [None] * len(index)
-    for row, mask in zip(rows, masks, strict=True):
-        found[row] = frames.lung_box(mask / 255)
-    return found, "the phantoms' masks" if config.phantoms else "people's masks"
+    found = {row: frames.lung_box(mask / 255) for row, mask in zip(rows, masks, strict=True)}
+    who = "the phantoms' masks" if config.phantoms else "people's masks"
+    return [found.get(row) for row in range(len(index))], who
 
 
 def framing_properties(masks: np.ndarray, rows: np.ndarray, cropped: list[Box | None]) -> dict[str, np.ndarray]:

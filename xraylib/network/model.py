@@ -1,7 +1,5 @@
 """The study's CNN: a small residual network on grey images, with a normalisation that runs as one fused operation."""
 
-from __future__ import annotations
-
 from xraylib.config import Config
 from xraylib.network.backend import keras, tf
 
@@ -20,21 +18,12 @@ class FusedBatchNormalization(keras.layers.Layer):
         self.momentum, self.epsilon = momentum, epsilon
 
     def build(self, shape):
-        def weight(name, value, trainable):
-            return self.add_weight(
-                name=name,
-                shape=(shape[-1],),
-                initializer=value,
-                aggregation="mean",  # several GPUs see parts of a batch
-                trainable=trainable,
-                dtype="float32",
-                autocast=False,  # statistics in bfloat16 would lose the small variances
-            )
-
-        self.gamma = weight("gamma", "ones", True)
-        self.beta = weight("beta", "zeros", True)
-        self.moving_mean = weight("moving_mean", "zeros", False)
-        self.moving_variance = weight("moving_variance", "ones", False)
+        # Several GPUs see parts of a batch, hence a mean; statistics in bfloat16 would lose the small variances.
+        options = {"shape": (shape[-1],), "aggregation": "mean", "dtype": "float32", "autocast": False}
+        self.gamma = self.add_weight(name="gamma", initializer="ones", **options)
+        self.beta = self.add_weight(name="beta", initializer="zeros", **options)
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", trainable=False, **options)
+        self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", trainable=False, **options)
 
     def call(self, x, training=False):
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -89,20 +78,18 @@ class Residual(keras.layers.Layer):
                 inputs = layer.compute_output_shape(inputs)
 
     def call(self, x, training=False):
-        y = _through(self.first + self.second, x, training)
-        return tf.nn.relu(y + _through(self.shortcut, x, training))
+        y = x
+        for layer in self.first + self.second:
+            y = layer(y)
+        for layer in self.shortcut:
+            x = layer(x)
+        return tf.nn.relu(y + x)
 
     def compute_output_shape(self, shape):
         return (shape[0], *(-(-side // self.stride) for side in shape[1:3]), self.channels)
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "stride": self.stride}
-
-
-def _through(branch: list, x, training: bool):
-    for layer in branch:
-        x = layer(x, training=training) if isinstance(layer, FusedBatchNormalization) else layer(x)
-    return x
 
 
 def build(config: Config) -> keras.Model:

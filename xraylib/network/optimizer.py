@@ -1,7 +1,5 @@
 """AdamW (Loshchilov and Hutter 2019) with one fused operation per weight, where Keras runs a dozen."""
 
-from __future__ import annotations
-
 from xraylib.network.backend import keras, tf
 
 

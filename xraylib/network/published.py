@@ -4,8 +4,6 @@ It validates on augmented training images, draws its confusion matrix on the tra
 from images in 0..255 although it was trained on 0..1.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Train both networks for every seed: a finished training lives in a folder named after all that it depends on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """A trained network to its file and back, or one message that says what is wrong with the file."""
 
-from __future__ import annotations
-
 import json
 import re
 import zipfile
