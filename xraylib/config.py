@@ -97,10 +97,7 @@ def _named(variable: str, environ) -> Path | None:
 
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:
-    """The configuration of a profile: by default XRAY_PROFILE, else full where real images are at hand, else demo.
-
-    Raises ValueError for an unknown profile, or for full without images.
-    """
+    """The settings of a profile, by default XRAY_PROFILE, else full with real images, else demo. Raises ValueError."""
     data = find_data(environ)
     profile = profile or environ.get("XRAY_PROFILE") or ("full" if data else "demo")
     if profile not in PROFILES:

@@ -78,10 +78,7 @@ def mendable(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(lock: Path = LOCK) -> Iterator[bool]:
-    """Hold the file `lock`, which one process at a time can; yields whether it had to wait, and says for which process.
-
-    The system releases the lock of a process that is killed.
-    """
+    """Hold the file `lock`, which one process at a time can; yields whether it had to wait. Ends with the process."""
     from filelock import FileLock, Timeout  # here: prediction needs neither
 
     held, holder, waited = FileLock(lock), lock.with_name(f"{lock.name}-holder"), False

@@ -9,6 +9,7 @@ from scipy.fft import dct
 from xraylib.network.backend import THREADS, tf
 
 # The range from which the amount of each augmentation is drawn, uniformly, for each image; 0 changes nothing.
+# Sharpness to noise differ between devices, and so between the classes: a network that may use them learns the device.
 RANGES = {
     "rotation": (-12, 12),  # degrees
     "zoom": (-0.15, 0.06),  # log of the visible side; below 0, the film is enlarged
@@ -86,10 +87,7 @@ def posed(images: tf.Tensor, amounts: Amounts) -> tf.Tensor:
 
 
 def exposed(images: tf.Tensor, amounts: Amounts, seed: tf.Tensor) -> tf.Tensor:
-    """Sharpness, shading, tone, gamma, contrast, brightness, noise varied: float32 (n, size, size, 1) in [0, 255].
-
-    Devices, years and encodings differ in these, and so do the classes: a network that may use them learns the device.
-    """
+    """Sharpness, shading, tone, gamma, contrast, brightness, noise varied: float32 (n, size, size, 1) in [0, 255]."""
     n = math.prod(images.shape)
     numbers = tf.random.stateless_uniform((-(-n // 4),), seed + tf.constant([0, 1 << 20]), None, None, tf.uint32)
     values = tf.reshape(tf.bitcast(numbers, tf.uint8), (-1,))[:n]  # one number drawn gives four
@@ -103,8 +101,13 @@ def _exposed(images: tf.Tensor, amounts: Amounts, noise: tf.Tensor) -> tf.Tensor
     across, down = tf.unstack(amounts["shading"])
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
     x = x * (1 + across * slope + down * slope[:, None])
-    x = _toned(tf.clip_by_value(x, 0, 1), amounts["tone"])
-    x = tf.exp(tf.exp(amounts["gamma"][0]) * tf.math.log(tf.maximum(x, 1e-6)))  # faster than tf.pow
+    x = tf.clip_by_value(x, 0, 1)
+    slopes = tf.exp(amounts["tone"])  # of the straight pieces of an increasing curve that keeps black and white
+    slopes /= tf.reduce_mean(slopes, axis=0)
+    toned = slopes[0] * x
+    for knot in range(1, TONE_PIECES):  # twice as fast as looking up each pixel's slope
+        toned += (slopes[knot] - slopes[knot - 1]) * tf.nn.relu(x - knot / TONE_PIECES)
+    x = tf.exp(tf.exp(amounts["gamma"][0]) * tf.math.log(tf.maximum(toned, 1e-6)))  # faster than tf.pow
     x = (x - 0.5) * tf.exp(amounts["contrast"][0]) + 0.5 + amounts["brightness"][0]
     x = x + amounts["noise"][0] * noise
     return 255 * tf.clip_by_value(x, 0, 1)[..., None]
@@ -125,13 +128,3 @@ def _sharpened(x: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
     change = tf.reduce_sum((tf.exp(amounts) - 1) * bands[:, None], axis=0)
     spectrum = tf.matmul(cosines, tf.matmul(x, cosines, transpose_b=True))
     return x + tf.matmul(cosines, tf.matmul(change * spectrum, cosines), transpose_a=True)
-
-
-def _toned(x: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
-    """Grey levels through a random increasing curve of straight pieces: (n, size, size) in [0, 1] -> the same."""
-    slopes = tf.exp(amounts)
-    slopes /= tf.reduce_mean(slopes, axis=0)
-    toned = slopes[0] * x
-    for knot in range(1, TONE_PIECES):  # twice as fast as looking up each pixel's slope
-        toned += (slopes[knot] - slopes[knot - 1]) * tf.nn.relu(x - knot / TONE_PIECES)
-    return toned

@@ -12,10 +12,7 @@ from xraylib.network.backend import keras
 
 
 def model_diagram(model: keras.Model, path: Path) -> None:
-    """Draw the layers of `model`, top to bottom, with their output shapes, as a PNG at `path`.
-
-    keras.utils.plot_model would print a message and write nothing where it finds no dot on PATH.
-    """
+    """Draw a network's layers with their output shapes as a PNG; UserError where there is no graphviz."""
     packaged = Path(sys.executable).with_name("graphviz-pure")  # needs no root
     graphviz = shutil.which(packaged) or shutil.which("dot")
     with whole(path) as temporary:
@@ -36,10 +33,7 @@ NAMES = {
 
 
 def layers(networks: Mapping[str, keras.Model]) -> pd.DataFrame:
-    """A row per layer, from the input on: network, layer (in words), output (its shape) and weights.
-
-    Layers in JOINED stand in the row before them, and residual blocks with one output shape in one row.
-    """
+    """A row per layer: network, layer, output, weights. JOINED layers and equal residual blocks share a row."""
     rows: list[dict] = []
     for network, model in networks.items():
         rows.append({"network": network, "layer": "input", "output": _shape(model.input_shape), "weights": 0})

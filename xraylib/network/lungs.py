@@ -1,6 +1,5 @@
 """The locator: a small segmentation network that finds the lungs in a film, so that every film is cropped to them."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -71,7 +70,8 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
         masks, rows = load_masks(config, index)
         learned = (index.split.to_numpy()[rows] == "train").nonzero()[0]
         films, masks = films[rows[learned]], masks[learned]
-        source = config.build / "trained" / f"lungs_{_fingerprint(films, masks, config)}.keras"
+        settings, code = [config.locator_epochs, config.batch_size], [frames.__file__, augment.__file__, __file__]
+        source = config.build / "trained" / f"lungs_{backend.fingerprint(settings, code, films, masks)}.keras"
         if not source.exists():
             say(f"lungs: trained on {len(masks):,} masks of the train split, 1 to 2 minutes")
             save_network(train(films, masks, config), source)
@@ -79,16 +79,6 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
         with whole(config.locator_file) as temporary:
             shutil.copyfile(source, temporary)
     return load_network(config.locator_file, (MASK, MASK, 1))
-
-
-def _fingerprint(films: np.ndarray, masks: np.ndarray, config: Config) -> str:
-    """12 hexadecimal digits of all that the locator depends on: films, masks, code, settings, machine."""
-    digest = hashlib.sha256(f"{config.locator_epochs} {config.batch_size} {backend.describe()}".encode())
-    for file in (frames.__file__, augment.__file__, backend.__file__, __file__):
-        digest.update(Path(str(file)).read_bytes())
-    for array in (films, masks):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:12]
 
 
 def small_films(films: np.ndarray) -> np.ndarray:
@@ -176,10 +166,7 @@ def report_films_without_lungs(rows: pd.DataFrame, config: Config) -> None:
 
 
 def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[list[Box | None], str]:
-    """The box of the lungs in each film, uint8 (n, h, w), by its mask (None without one), and who found it.
-
-    Where no film has a mask, the released locator finds them.
-    """
+    """The box of the lungs in each film, uint8 (n, h, w), from its mask; without any masks, by the released locator."""
     masks, rows = load_masks(config, index)
     if not len(rows):
         return boxes(locate(load_network(RELEASED, (MASK, MASK, 1)), films)), "the released locator"
@@ -189,10 +176,7 @@ def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[
 
 
 def framing_properties(masks: np.ndarray, rows: np.ndarray, cropped: list[Box | None]) -> dict[str, np.ndarray]:
-    """Boxes of masks, uint8 (m, 48, 48), of the films `rows`, in film and frame: float (n, 4), NaN without a mask.
-
-    cropped: the frames' boxes in the n films.
-    """
+    """Boxes of the masks of films `rows` in the film and in its frame, `cropped`: float (n, 4) each, else NaN."""
     in_film, in_frame = np.full((2, len(cropped), 4), np.nan)
     for row, mask in zip(rows, masks, strict=True):
         if box := frames.lung_box(mask / 255):
@@ -201,10 +185,7 @@ def framing_properties(masks: np.ndarray, rows: np.ndarray, cropped: list[Box | 
 
 
 def accuracy(found: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
-    """Dice and the boxes' overlap by split and class, mean and 5th percentile (dice_p5, iou_p5), with `films`.
-
-    found, truth: (n, 48, 48) in [0, 1], lung where at least .5; rows: the index's rows.
-    """
+    """Mean and 5th percentile of Dice and box overlap by split and class; found, truth: (n, 48, 48) in [0, 1]."""
     a, b = (masks.reshape(len(rows), -1) >= 0.5 for masks in (found, truth))
     dice = 2 * (a & b).sum(axis=1) / np.maximum(a.sum(axis=1) + b.sum(axis=1), 1)
     iou = [

@@ -50,10 +50,7 @@ def _flow(index: pd.DataFrame, config: Config, generator, **options):
 
 
 def train(index: pd.DataFrame, config: Config, seed: int, say: Callable[[str], None]) -> tuple[keras.Model, dict]:
-    """The network and its loss, accuracy, val_loss and val_accuracy after one epoch of steps of one image.
-
-    val_ means *augmented images of the train folder*, which is the experiment's first flaw.
-    """
+    """The network and its history row after one epoch of steps of one image; val_ means augmented *training* images."""
     folder = index[index.folder == "train"]
     augment = tf.keras.preprocessing.image.ImageDataGenerator(
         rescale=1 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
@@ -90,10 +87,7 @@ def seen(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
 
 
 def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: bool = True) -> np.ndarray:
-    """Logit of PNEUMONIA for each row of the index, float64 (n,).
-
-    scaled=False feeds images in 0..255, as the experiment did with the val folder: the "probabilities" are 0 and 1.
-    """
+    """Logit of PNEUMONIA of each row of the index, float64 (n,); unscaled, 0..255 drives the sigmoid to 0 and 1."""
     generator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255 if scaled else None)
     batches = _flow(index, config, generator, batch_size=32, shuffle=False)
     return logit(network.predict(batches, verbose=0)[:, 0])

@@ -1,6 +1,5 @@
 """Train both networks for every seed: a finished training lives in a folder named after all that it depends on."""
 
-import hashlib
 import json
 import shutil
 import time
@@ -29,10 +28,7 @@ _NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples"}  # setti
 
 
 def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> list[Path]:
-    """The folders of both networks' trainings, one per seed, trained now or found; images: uint8 (n, size, size).
-
-    Then writes models/<network>_seed<seed>.keras, results/history.csv, predictions.csv and timing.json.
-    """
+    """Train both networks once per seed, or find them; write models/, history.csv, predictions.csv and timing.json."""
     names = [(network, seed) for network in NETWORKS for seed in config.seeds]
     folders = [train_one(*name, index, images, config, say) for name in names]
     seconds: dict[str, dict[str, float]] = {network: {} for network in NETWORKS}
@@ -48,17 +44,15 @@ def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say 
 
 
 def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config, say: Say) -> Path:
-    """The folder of one training of "published" or "xray_cnn": model.keras, history.csv and predictions.csv.
-
-    Nothing is done if it is there already.
-    """
+    """The folder of one training, done now or found: model.keras, history.csv and predictions.csv."""
     folder = config.build / "trained" / f"{network}_seed{seed}_{fingerprint(network, seed, index, images, config)}"
     name = f"{network}, seed {seed}"
     if (folder / "done.json").exists():
         say(f"{name}: already trained, {folder.name}")
         return folder
     run = _train_published if network == "published" else _train_own
-    trained, history, predictions = run(seed, index, images, config, lambda text: say(f"{name}: {text}"))
+    scored = index.index if config.score_test else index.index[index.split != "test"]
+    trained, history, predictions = run(seed, index, images, scored, config, lambda text: say(f"{name}: {text}"))
     save_network(trained, folder / "model.keras")
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
@@ -73,26 +67,20 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
-    settings = {
-        name: str(value)
-        for name, value in asdict(config).items()
-        if name not in _NOT_TRAINING and not isinstance(value, Path)
-    }
-    digest = hashlib.sha256(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
-    code = [published] if network == "published" else [model, optimizer, augment]
-    for file in (*(module.__file__ for module in (*code, backend)), __file__):
-        digest.update(Path(str(file)).read_bytes())
-    digest.update(index[["path", "sha256", "split", "label"]].to_csv(index=False).encode())
-    if network != "published":  # frames follow from the films, the locator's weights and the code that cuts them
-        digest.update(np.ascontiguousarray(images).data)
-    return digest.hexdigest()[:12]
+    values = asdict(config).items()
+    settings = {name: value for name, value in values if name not in _NOT_TRAINING and not isinstance(value, Path)}
+    parts = [network, seed, settings, index[["path", "sha256", "split", "label"]].to_csv(index=False)]
+    if network == "published":
+        return backend.fingerprint(parts, [__file__, published.__file__])
+    # Frames follow from the films, the locator's weights and the code that cuts them.
+    return backend.fingerprint(parts, [__file__, model.__file__, optimizer.__file__, augment.__file__], images)
 
 
-def _train_published(seed, index, images, config, say):
+def _train_published(seed, index, images, scored, config, say):
     started = time.monotonic()
     backend.start(seed)
     network, history = published.train(index, config, seed, say)
-    scored, val = _scored(index, config), index.index[index.folder == "val"]
+    val = index.index[index.folder == "val"]
     scaled = published.predict(network, index.loc[scored], config)
     unscaled = published.predict(network, index.loc[val], config, scaled=False)
     row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
@@ -100,11 +88,7 @@ def _train_published(seed, index, images, config, say):
     return backend.in_float32(network, published.build), pd.DataFrame([row]), predictions
 
 
-def _scored(index: pd.DataFrame, config: Config) -> pd.Index:
-    return index.index if config.score_test else index.index[index.split != "test"]
-
-
-def _train_own(seed, index, images, config, say):
+def _train_own(seed, index, images, scored, config, say):
     backend.start(seed, backend.precision())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
@@ -114,7 +98,6 @@ def _train_own(seed, index, images, config, say):
     report = _Report(network, images[tune_rows], labels[tune_rows], config, say)
     fit(network, images, labels, order, config, seed, [report])
     exact = backend.in_float32(network, lambda: model.build(config))
-    scored = _scored(index, config)
     return exact, pd.DataFrame(report.rows), [("xray_cnn", scored, predict(exact, images, scored.to_numpy()))]
 
 
@@ -134,10 +117,7 @@ def compiled(steps: int, config: Config) -> keras.Model:
 
 
 def fit(network: keras.Model, images, labels, order, config: Config, seed: int, callbacks: list) -> None:
-    """Train a `compiled` network on images, uint8 (n, size, size), and labels, int (n,), in the order of `shuffled`.
-
-    UserError where there is not one batch.
-    """
+    """Train a `compiled` network on images, uint8 (n, h, w), and labels, int (n,), in the order of `shuffled`."""
     if not len(order):
         raise UserError(f"train split: fewer images than a batch, {config.batch_size}. Add images.")
     targets = labels.astype(np.float32)
@@ -206,10 +186,7 @@ def predict(network: keras.Model, images: np.ndarray, rows: np.ndarray | None = 
 
 
 def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
-    """(network, seed) -> the trained network of config.models as a function of films, uint8 (n, h, w), to logits (n,).
-
-    The study's networks see the frames that the locator cuts from the films, the published ones the whole films.
-    """
+    """(network, seed) -> logits (n,) of films, uint8 (n, h, w); the study's networks see the frames cut from them."""
     locator = load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1))
     return _predictors(config, lambda films: lungs.boxes(lungs.locate(locator, films)))
 

@@ -37,10 +37,7 @@ class Familiar:
     limit: np.ndarray
 
     def distance(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """How unlike the study's films, float64 (n,), of uint8 (n, size, size) frames; above 1: out of distribution.
-
-        masks: the locator's probability of lung, float (n, 48, 48).
-        """
+        """How unlike the study's films are frames, uint8 (n, h, w), with lungs, (n, 48, 48); limit 1: float64 (n,)."""
         standard = (statistics(images, masks) - self.mean) / self.sd
         return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1)) / float(self.limit)
 
@@ -127,10 +124,7 @@ def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
 
 
 def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> "pd.DataFrame":
-    """A row per kind of changed film: kind, wanted, films, not_assessed (share of the films).
-
-    refuse: uint8 (n, size, size) films -> bool (n,), not assessed (Runner.refuse); films: of the test folder.
-    """
+    """A row per kind of changed film: kind, wanted, films, not_assessed (the share for which `refuse` is true)."""
     import pandas as pd
 
     rows = [
