@@ -1,7 +1,5 @@
 """A world small enough for every test: bright discs are PNEUMONIA, and files lie as Kaggle lays them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +32,11 @@ def world(tmp_path_factory) -> tuple[Path, pd.DataFrame, np.ndarray]:
             path.parent.mkdir(parents=True, exist_ok=True)
             images.append(draw(rng, label))
             Image.fromarray(images[-1]).save(path, quality=95)
-            split = folder if folder != "train" else ("tune" if i >= 48 else "train")
-            names = {"path": path.relative_to(root).as_posix(), "folder": folder, "split": split, "label": label}
-            subtype = "bacteria" if label else "normal"
-            rows.append(names | {"subtype": subtype, "patient": f"{folder}{i}", "sha256": f"{folder}{i}"})
-    return root, pd.DataFrame(rows), np.stack(images)
+            split = "tune" if folder == "train" and i >= 48 else folder
+            subtype, patient = ("normal", "bacteria")[label], f"{folder}{i}"
+            rows.append((path.relative_to(root).as_posix(), folder, split, label, subtype, patient, patient))
+    columns = ["path", "folder", "split", "label", "subtype", "patient", "sha256"]
+    return root, pd.DataFrame(rows, columns=columns), np.stack(images)
 
 
 @pytest.fixture
@@ -50,8 +48,8 @@ def config(world, tmp_path) -> Config:
         data=world[0],
         phantoms=True,
         **homes,
-        seeds=(0,),
         masks=None,
+        seeds=(0,),
         film_size=SIZE,
         image_size=SIZE,
         batch_size=8,

@@ -1,5 +1,7 @@
 """Images and results are found by name, by habit, or replaced by phantoms; nothing else decides the profile."""
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 
 from xraylib import config as config_module
@@ -7,46 +9,40 @@ from xraylib.config import find_data, load_config
 
 
 @pytest.fixture
-def no_default_folder(monkeypatch, tmp_path):
+def root(monkeypatch, tmp_path):
+    """A repository without images."""
     monkeypatch.setattr(config_module, "REPOSITORY", tmp_path)
     return tmp_path
 
 
-def test_named_folder_wins(no_default_folder):
-    default = no_default_folder / "data" / "chest_xray"
+def test_a_named_folder_wins_and_is_named_from_the_repositorys_root(root, monkeypatch):
+    monkeypatch.chdir("/")
+    default = root / "data" / "chest_xray"
     default.mkdir(parents=True)
     assert find_data({}) == default
-    assert find_data({"XRAY_DATA": str(no_default_folder / "mine")}) == no_default_folder / "mine"
+    assert find_data({"XRAY_DATA": str(root / "mine")}) == root / "mine"
+    assert find_data({"XRAY_DATA": "../mine"}) == root.parent / "mine"
 
 
-def test_a_relative_folder_is_named_from_the_repositorys_root(no_default_folder, monkeypatch):
-    monkeypatch.chdir("/")
-    assert find_data({"XRAY_DATA": "../mine"}) == no_default_folder.parent / "mine"
-
-
-def test_without_images_the_phantoms_are_used(no_default_folder):
+def test_without_images_the_phantoms_are_used(root):
     config = load_config(environ={})
-    assert (config.profile, config.phantoms) == ("demo", True)
-    assert config.results == no_default_folder / "results" / "demo"
+    assert (config.profile, config.phantoms, config.results) == ("demo", True, root / "results" / "demo")
+    with pytest.raises(FrozenInstanceError):
+        config.epochs = 1
 
 
-def test_only_full_on_real_images_writes_the_committed_folders(no_default_folder):
-    environ = {"XRAY_DATA": str(no_default_folder / "mine")}
-    committed = {no_default_folder / name for name in ("results", "Plot")}
+def test_only_full_on_real_images_writes_the_committed_folders(root):
+    committed = {root / name for name in ("results", "Plot")}
     for profile in config_module.PROFILES:
-        config = load_config(profile, environ)
+        config = load_config(profile, {"XRAY_DATA": "mine"})
         written = {config.results, config.plots}
         assert written == committed if profile == "full" else not written & committed
-
-
-def test_demo_draws_phantoms_even_where_real_images_are(no_default_folder):
-    assert load_config("demo", {"XRAY_DATA": "somewhere"}).phantoms
-    assert not load_config("sample", {"XRAY_DATA": "somewhere"}).phantoms
+        assert config.phantoms == (profile == "demo")  # even where real images are
 
 
 @pytest.mark.parametrize(
     ("profile", "words"), [("fulll", "wanted one of full, demo, sample, verify"), ("full", "make data")]
 )
-def test_a_wrong_profile_says_what_to_do(no_default_folder, profile, words):
+def test_a_wrong_profile_says_what_to_do(root, profile, words):
     with pytest.raises(ValueError, match=words):
         load_config(profile, {})

@@ -1,6 +1,5 @@
 """A file is written whole or not at all."""
 
-import json
 import subprocess
 import sys
 
@@ -30,14 +29,11 @@ def test_the_new_file_is_complete_and_readable_by_others(tmp_path):
 
 def test_json_is_the_same_for_the_same_values_and_refuses_nan(tmp_path):
     path = tmp_path / "a.json"
-    write_json({"b": 1, "a": 0.1}, path)
-    first = path.read_bytes()
-    write_json({"a": 0.1, "b": 1}, path)
-    assert path.read_bytes() == first
-    assert json.loads(first) == {"a": 0.1, "b": 1}
+    for value in ({"b": 1, "a": 0.1}, {"a": 0.1, "b": 1}):
+        write_json(value, path)
+        assert path.read_bytes() == b'{\n "a": 0.1,\n "b": 1\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json({"a": float("nan")}, path)
-    assert path.read_bytes() == first
 
 
 def test_the_lock_lets_one_process_in_at_a_time_and_names_it(tmp_path):
@@ -47,9 +43,8 @@ def test_the_lock_lets_one_process_in_at_a_time_and_names_it(tmp_path):
     )
 
     def start(seconds):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "lock"), seconds], stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-c", code, str(tmp_path / "lock"), seconds]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     first = start("60")
     assert first.stdout.readline() == "in False\n"

@@ -35,7 +35,7 @@ def run(config: Config) -> pd.DataFrame:
         frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)
         varied = config if longer else replace(config, epochs=SHORT)
         trained = [train.train_one(metrics.STUDY, seed, index, frames, varied, say) for seed in config.seeds]
-        predictions = metrics.check(pd.concat([one.predictions for one in trained]))
+        predictions = metrics.check(pd.concat([pd.read_csv(folder / "predictions.csv") for folder in trained]))
         scores = _scores(predictions)
         test = predictions[predictions.split == "test"]
         if len(test):

@@ -4,7 +4,7 @@ import sys
 
 
 def _stop_quietly(kind, error, trace, default=sys.excepthook) -> None:
-    """Ctrl-C is nobody's error: a command that has not come to its own handling yet says one line, no traceback."""
+    """Print one line instead of a traceback on Ctrl-C."""
     if issubclass(kind, KeyboardInterrupt):
         print("Stopped by Ctrl-C. Run the same command again.", file=sys.stderr)
     else:

@@ -1,14 +1,11 @@
 """Where images come from, where results go, and every hyper-parameter of the study: one frozen Config."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROFILES = ("full", "demo", "sample", "verify")
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,6 @@ class Config:
         return self.models / f"{network}_seed{seed}.keras"
 
     @property
-    def portable_file(self) -> Path:
-        """Where the study's networks of all seeds lie as one file, which runs without TensorFlow."""
-        return self.models / "xray_cnn.tflite"
-
-    @property
     def locator_file(self) -> Path:
         """Where the network that finds the lungs lies."""
         return self.models / "lungs.keras"
@@ -64,10 +56,9 @@ class Config:
         return "synthetic phantoms" if self.phantoms else "Kermany chest X-rays"
 
 
-# Phantoms show that everything works; they prove nothing about patients, so a short training is enough.
-_SHORTER: dict[str, dict[str, Any]] = {
+# What each profile changes. Phantoms prove nothing about patients, so a training just long enough to work will do.
+PROFILES: dict[str, dict[str, Any]] = {
     "full": {},
-    "verify": {},  # the tables and figures of full, computed again from its predictions
     "demo": {
         "epochs": 16,
         "batch_size": 16,
@@ -88,24 +79,25 @@ _SHORTER: dict[str, dict[str, Any]] = {
         "published_validation_steps": 20,
         "bootstrap_resamples": 200,
     },
+    "verify": {},  # the tables and figures of full, computed again from its predictions
 }
 
 
 def find_data(environ=os.environ) -> Path | None:
     """The folder of real images: XRAY_DATA (make passes DATA on as it), else data/chest_xray; None if there is none."""
-    named = environ.get("XRAY_DATA")
-    if named:  # a relative name means the same from notebooks/ as from the repository's root
-        return (REPOSITORY / Path(named).expanduser()).resolve()
     default = REPOSITORY / "data" / "chest_xray"
-    return default if default.is_dir() or default.is_symlink() else None  # a link to nothing is an error, not phantoms
+    # A link to nothing is an error, not a reason for phantoms.
+    return _named("XRAY_DATA", environ) or (default if default.is_dir() or default.is_symlink() else None)
+
+
+def _named(variable: str, environ) -> Path | None:
+    """The folder that a variable names; a relative name means the same from every folder."""
+    name = environ.get(variable)
+    return (REPOSITORY / Path(name).expanduser()).resolve() if name else None
 
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:
-    """The configuration of this run.
-
-    profile: full, demo, sample or verify; by default XRAY_PROFILE, else full where real images are at hand, else demo.
-    Raises ValueError for an unknown profile, or for full without images.
-    """
+    """The settings of a profile, by default XRAY_PROFILE, else full with real images, else demo. Raises ValueError."""
     data = find_data(environ)
     profile = profile or environ.get("XRAY_PROFILE") or ("full" if data else "demo")
     if profile not in PROFILES:
@@ -116,33 +108,19 @@ def load_config(profile: str | None = None, environ=os.environ) -> Config:
     build = REPOSITORY / "build" / profile
     if data is None or phantoms:
         data = REPOSITORY / "build" / "phantoms" / "chest_xray"
-    homes = {
-        "full": (REPOSITORY / "results", REPOSITORY / "Plot", REPOSITORY / "models"),
-        "demo": (REPOSITORY / "results" / "demo", REPOSITORY / "Plot" / "demo", build / "models"),
-        "sample": (build / "results", build / "Plot", build / "models"),
-        "verify": (build / "results", build / "Plot", REPOSITORY / "models"),
-    }
-    results, plots, models = homes[profile]
-    masks = find_masks(data, phantoms, environ)
+    beside = data.parent / "lung_masks"
+    masks = _named("XRAY_MASKS", environ) or (beside if beside.is_dir() else None)
+    home = REPOSITORY if profile in ("full", "demo") else build
+    inside = "demo" if profile == "demo" else ""
     return Config(
         profile,
         data,
         phantoms,
-        results,
-        plots,
-        models,
-        build,
-        masks,
+        results=home / "results" / inside,
+        plots=home / "Plot" / inside,
+        models=(REPOSITORY if profile in ("full", "verify") else build) / "models",
+        build=build,
+        masks=data.parent / "lungs" if phantoms else masks,
         score_test=environ.get("XRAY_STOP_AT") != "tune",
-        **_SHORTER[profile],
+        **PROFILES[profile],
     )
-
-
-def find_masks(data: Path, phantoms: bool, environ=os.environ) -> Path | None:
-    """The folder of lung masks: XRAY_MASKS (from make's MASKS), else lung_masks beside the films, else None."""
-    if phantoms:
-        return data.parent / "lungs"
-    if named := environ.get("XRAY_MASKS"):
-        return (REPOSITORY / Path(named).expanduser()).resolve()
-    beside = data.parent / "lung_masks"
-    return beside if beside.is_dir() else None

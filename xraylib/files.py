@@ -1,7 +1,5 @@
 """Files written whole or not at all, and the error that a user can mend."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json
@@ -18,33 +16,30 @@ if TYPE_CHECKING:  # prediction starts without pandas
     import pandas as pd
 
 
-class UserError(Exception):
-    """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
-
-
 UNFINISHED = ".unfinished-"  # how names of files being written begin: make clean removes what a killed run left
 LOCK = Path(__file__).resolve().parent.parent / ".lock"
-
-# What the user can mend where a file can't be written, by the system's number for it.
+# Why a file can't be written -> what the user can do about it.
 _REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space, then run the same again."),
-    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), then run the same again.",
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS),
-        "Wanted a folder that you may write to: change its permissions, or use a clone in another place.",
+    (errno.ENOSPC, errno.EDQUOT): "Free some space, then run the same again.",
+    (errno.EFBIG,): "Raise the limit on the size of files (ulimit -f), then run the same again.",
+    (errno.EACCES, errno.EPERM, errno.EROFS): (
+        "Wanted a folder that you may write to: change its permissions, or use a clone in another place."
     ),
-    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.EISDIR), "Move away what stands there in its place."),
+    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR): "Move away what stands there in its place.",
 }
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message names the file, what was found, what was wanted and the remedy."""
 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, that takes its place on success and vanishes on failure.
 
-    Its bytes are on the disk before it takes the place, so that a power cut too leaves the earlier file or the new one.
-    Raises UserError where the disk is full or the folder can't be written to.
+    Its bytes are on the disk first, so that even a power cut leaves the earlier file or the new one. Raises UserError
+    where the disk is full or the folder can't be written to.
     """
-    path = Path(path)
     with mendable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
@@ -53,11 +48,20 @@ def whole(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o644)  # mkstemp gives 0600, which hides results from colleagues
-            _to_disk(temporary)
+            _to_disk(temporary, os.O_RDWR)
             os.replace(temporary, path)
-            _to_disk(path.parent)
+            if os.name != "nt":  # Windows has no handle of a folder to flush
+                _to_disk(path.parent, os.O_RDONLY)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -66,45 +70,29 @@ def mendable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REMEDIES:
-            raise
-        reason = os.strerror(error.errno)
-        raise UserError(f"{path}: can't be written ({reason}). {_REMEDIES[error.errno]}") from error
+        for numbers, remedy in _REMEDIES.items():
+            if error.errno in numbers:
+                raise UserError(f"{path}: can't be written ({os.strerror(error.errno)}). {remedy}") from error
+        raise
 
 
 @contextlib.contextmanager
 def alone(lock: Path = LOCK) -> Iterator[bool]:
-    """Hold the file `lock`, which one process at a time can; yields whether it had to wait.
-
-    While another process holds it, prints which. The system releases the lock of a process that is killed.
-    """
+    """Hold the file `lock`, which one process at a time can; yields whether it had to wait. Ends with the process."""
     from filelock import FileLock, Timeout  # here: prediction needs neither
 
-    held, holder = FileLock(lock), lock.with_name(f"{lock.name}-holder")
-    waited = False
+    held, holder, waited = FileLock(lock), lock.with_name(f"{lock.name}-holder"), False
     with mendable(lock):
         try:
-            held.acquire(blocking=False)
+            acquired = held.acquire(blocking=False)
         except Timeout:
             waited = True
             who = holder.read_text() if holder.exists() else "another run"
             say(f"Waiting: {who} writes here. Ctrl-C ends the waiting, not the other run.")
-            held.acquire()
-    try:
+            acquired = held.acquire()
+    with acquired:
         holder.write_text(f"process {os.getpid()}")
         yield waited
-    finally:
-        held.release()
-
-
-def _to_disk(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no handle of a folder to flush
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def say(message: str) -> None:
@@ -129,7 +117,7 @@ def write_array(array: np.ndarray, path: Path) -> None:
         np.save(temporary, array)
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV with the same bytes on every platform."""
     write_bytes(table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode(), path)
 

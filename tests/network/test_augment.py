@@ -14,11 +14,7 @@ SEED = tf.constant([0, 0])
 
 def amounts_of(n=1, **changed):
     zeros = {name: tf.zeros((augment.DRAWS.get(name, 1), n)) for name in augment.RANGES}
-    return (
-        zeros
-        | {name: tf.fill(zeros[name].shape, float(value)) for name, value in changed.items()}
-        | {"flip": tf.fill((1, n), float(changed.get("flip", 1)))}
-    )
+    return zeros | {name: tf.fill(zeros[name].shape, float(value)) for name, value in changed.items()}
 
 
 def test_each_epoch_holds_each_row_at_most_once_in_another_order():

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from xraylib.config import load_config
 from xraylib.data import frames
 from xraylib.files import UserError
 from xraylib.network import lungs
@@ -26,10 +27,8 @@ def films_with_lungs(n=64, size=64):
 
 @pytest.fixture(scope="module")
 def trained():
-    from xraylib.config import load_config
-
     films, masks = films_with_lungs()
-    config = dataclasses.replace(load_config("sample", {}), batch_size=8, locator_epochs=12)
+    config = dataclasses.replace(load_config("sample", {}), batch_size=8, locator_epochs=8)
     small = np.stack([frames.shrink(mask, lungs.MASK) for mask in masks])
     return lungs.train(films, small, config), films, small
 
@@ -51,13 +50,12 @@ def test_a_film_and_its_mirror_image_are_located_alike(trained):
 
 
 def test_accuracy_by_hand():
-    truth = np.zeros((1, 48, 48))
-    truth[0, 8:40, 8:40] = 1
-    half = truth.copy()
-    half[0, :, 24:] = 0  # the left half: Dice 2 * .5 / 1.5
-    rows = pd.DataFrame({"split": ["test"], "label": [0]})
-    assert lungs.accuracy(half, truth, rows).dice[0] == pytest.approx(2 / 3)
-    assert lungs.accuracy(truth, truth, rows).iou[0] == pytest.approx(1)
+    truth = np.zeros((2, 48, 48))
+    truth[:, 8:40, 8:40] = 1
+    found = truth.copy()
+    found[0, :, 24:] = 0  # the left half: Dice 2 * .5 / 1.5
+    table = lungs.accuracy(found, truth, pd.DataFrame({"split": "test", "label": [0, 1]}))
+    assert table.dice.tolist() == pytest.approx([2 / 3, 1]) and table.iou[1] == pytest.approx(1)
 
 
 def test_a_film_without_lungs_is_taken_whole():

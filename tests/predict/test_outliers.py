@@ -33,19 +33,18 @@ def test_one_in_a_hundred_tune_films_is_beyond_the_limit(familiar):
     assert (familiar.distance(films(400, 2), masks(400)) > 1).mean() < 0.05  # others of their kind
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x: 255 - x,
-        lambda x: x[:, :, ::-1],
-        lambda x: np.rot90(x, axes=(1, 2)),
-        lambda x: np.full_like(x, 120),
-        lambda x: np.random.default_rng(0).permuted(x, axis=2),
-    ],
-    ids=["inverted", "mirrored", "turned", "blank", "shuffled"],
-)
+CHANGES = {
+    "inverted": lambda x: 255 - x,
+    "mirrored": lambda x: x[:, :, ::-1],
+    "turned": lambda x: np.rot90(x, axes=(1, 2)),
+    "blank": lambda x: np.full_like(x, 120),
+    "shuffled": lambda x: np.random.default_rng(0).permuted(x, axis=2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_changed_films_are_beyond_the_limit(familiar, change):
-    assert (familiar.distance(change(films(20, 3)), masks(20)) > 1).all()
+    assert (familiar.distance(CHANGES[change](films(20, 3)), masks(20)) > 1).all()
 
 
 def test_the_distance_is_mahalanobis(familiar):
@@ -72,11 +71,6 @@ def test_the_mean_of_places_is_the_mean_of_pixels_at_any_size(size, level):
     image = np.random.default_rng(size).integers(0, 256, (1, size, size)).astype(np.float64)
     assert outliers._shrunk(image, 6).mean() == pytest.approx(image.mean())
     np.testing.assert_allclose(outliers._shrunk(np.full((1, size, size), level), 6), level)
-
-
-def test_places_of_whole_pixels_are_their_means():
-    image = np.arange(144, dtype=np.float64).reshape(1, 12, 12)
-    np.testing.assert_allclose(outliers._shrunk(image, 6)[0, 0, 1], image[0, :2, 2:4].mean())
 
 
 def test_a_statistic_that_never_varies_stays_finite():

@@ -1,10 +1,7 @@
 """Augmentation: batches of images varied in pose and in exposure, the same at every run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 from scipy.fft import dct
@@ -12,6 +9,7 @@ from scipy.fft import dct
 from xraylib.network.backend import THREADS, tf
 
 # The range from which the amount of each augmentation is drawn, uniformly, for each image; 0 changes nothing.
+# Sharpness to noise differ between devices, and so between the classes: a network that may use them learns the device.
 RANGES = {
     "rotation": (-12, 12),  # degrees
     "zoom": (-0.15, 0.06),  # log of the visible side; below 0, the film is enlarged
@@ -28,13 +26,7 @@ RANGES = {
 }
 DETAILS = (1, 4, 16)  # numbers of blurs: what they remove are details of about 2, 4 and 8 pixels
 TONE_PIECES = 8  # straight pieces of the random tone curve
-DRAWS = {
-    "translation": 2,
-    "shading": 2,
-    "sharpness": len(DETAILS),
-    "tone": TONE_PIECES,
-}  # amounts for each image; 1 elsewhere
-
+DRAWS = {"translation": 2, "shading": 2, "sharpness": len(DETAILS), "tone": TONE_PIECES}  # amounts an image; else 1
 Amounts = dict[str, tf.Tensor]
 
 
@@ -58,11 +50,7 @@ def dataset(order: np.ndarray, make: Callable, shapes: list[tuple[int, ...]]) ->
 
 @tf.function
 def augment(images: tf.Tensor, seed: tf.Tensor, without: tuple[str, ...] = ()) -> tf.Tensor:
-    """Varied images: float32 (batch, size, size, 1) in [0, 255] -> the same; seed: int32 (2,); without: of RANGES.
-
-    Pose is how the film was framed; sharpness, tone, gamma, contrast and brightness differ between devices, years and
-    encodings, and so between the classes. A network that may use them learns the device.
-    """
+    """Varied images: float32 (batch, size, size, 1) in [0, 255] -> the same; seed: int32 (2,); without: of RANGES."""
     amounts = draw(images.shape[0], seed, without)
     return exposed(posed(images, amounts), amounts, seed)
 
@@ -71,17 +59,16 @@ def draw(n: int, seed: tf.Tensor, without: tuple[str, ...] = ()) -> Amounts:
     """Name of RANGES -> random amounts of n images, float32 (draws, n); zeros for the names in `without`."""
     draws = [DRAWS.get(name, 1) for name in RANGES]
     shares = tf.split(tf.random.stateless_uniform((sum(draws), n), seed), draws)
-    amounts = {}
-    for (name, (low, high)), share in zip(RANGES.items(), shares, strict=True):
-        amounts[name] = tf.zeros_like(share) if name in without else low + (high - low) * share
-    return amounts
+    return {
+        name: tf.zeros_like(share) if name in without else low + (high - low) * share
+        for (name, (low, high)), share in zip(RANGES.items(), shares, strict=True)
+    }
 
 
 def posed(images: tf.Tensor, amounts: Amounts) -> tf.Tensor:
     """Rotated, zoomed, stretched, flipped, translated in one warp: float32 (n, size, size, 1); 0 outside."""
     size = images.shape[1]
-    angle = amounts["rotation"][0] * (math.pi / 180)
-    zoom, aspect = amounts["zoom"][0], amounts["aspect"][0]
+    angle, zoom, aspect = amounts["rotation"][0] * (math.pi / 180), amounts["zoom"][0], amounts["aspect"][0]
     width = tf.exp(zoom + aspect) * tf.where(amounts["flip"][0] < 0, -1.0, 1.0)
     height = tf.exp(zoom - aspect)
     a, b = tf.cos(angle) * width, -tf.sin(angle) * height
@@ -101,15 +88,10 @@ def posed(images: tf.Tensor, amounts: Amounts) -> tf.Tensor:
 
 def exposed(images: tf.Tensor, amounts: Amounts, seed: tf.Tensor) -> tf.Tensor:
     """Sharpness, shading, tone, gamma, contrast, brightness, noise varied: float32 (n, size, size, 1) in [0, 255]."""
-    return _exposed(images, amounts, _noise(images.shape[:3], seed + tf.constant([0, 1 << 20])))
-
-
-def _noise(shape, seed: tf.Tensor) -> tf.Tensor:
-    """float32 of the shape, 256 values evenly from -1 to 1; one number drawn gives four."""
-    n = math.prod(shape)
-    numbers = tf.random.stateless_uniform((-(-n // 4),), seed, None, None, tf.uint32)
-    values = tf.reshape(tf.bitcast(numbers, tf.uint8), (-1,))[:n]
-    return tf.reshape(tf.cast(values, tf.float32), shape) / 127.5 - 1
+    n = math.prod(images.shape)
+    numbers = tf.random.stateless_uniform((-(-n // 4),), seed + tf.constant([0, 1 << 20]), None, None, tf.uint32)
+    values = tf.reshape(tf.bitcast(numbers, tf.uint8), (-1,))[:n]  # one number drawn gives four
+    return _exposed(images, amounts, tf.reshape(tf.cast(values, tf.float32), images.shape[:3]) / 127.5 - 1)
 
 
 @tf.function(jit_compile=True)  # element-wise operations as one
@@ -119,8 +101,13 @@ def _exposed(images: tf.Tensor, amounts: Amounts, noise: tf.Tensor) -> tf.Tensor
     across, down = tf.unstack(amounts["shading"])
     slope = tf.linspace(-1.0, 1.0, x.shape[1])
     x = x * (1 + across * slope + down * slope[:, None])
-    x = _toned(tf.clip_by_value(x, 0, 1), amounts["tone"])
-    x = tf.exp(tf.exp(amounts["gamma"][0]) * tf.math.log(tf.maximum(x, 1e-6)))  # faster than tf.pow
+    x = tf.clip_by_value(x, 0, 1)
+    slopes = tf.exp(amounts["tone"])  # of the straight pieces of an increasing curve that keeps black and white
+    slopes /= tf.reduce_mean(slopes, axis=0)
+    toned = slopes[0] * x
+    for knot in range(1, TONE_PIECES):  # twice as fast as looking up each pixel's slope
+        toned += (slopes[knot] - slopes[knot - 1]) * tf.nn.relu(x - knot / TONE_PIECES)
+    x = tf.exp(tf.exp(amounts["gamma"][0]) * tf.math.log(tf.maximum(toned, 1e-6)))  # faster than tf.pow
     x = (x - 0.5) * tf.exp(amounts["contrast"][0]) + 0.5 + amounts["brightness"][0]
     x = x + amounts["noise"][0] * noise
     return 255 * tf.clip_by_value(x, 0, 1)[..., None]
@@ -130,34 +117,14 @@ def _sharpened(x: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
     """Details of three sizes stronger or weaker: (n, size, size); amounts: (3, n, 1, 1).
 
     In train, films of PNEUMONIA have two thirds of the contrast of NORMAL films at every size of detail below an eighth
-    of the film: other devices, sizes and JPEG qualities.
+    of the film. A blur averages each pixel with its neighbours, weights 1 2 1 in both directions: it keeps
+    cos(pi k / 2 size)^2 of frequency k of the cosine transform (DCT-II), so all blurs are computed in one pass.
     """
-    cosines, bands = _bands(x.shape[1])
+    size = x.shape[1]
+    cosines = tf.constant(dct(np.eye(size), axis=0, norm="ortho"), tf.float32)
+    kept = np.cos(np.pi * np.arange(size) / (2 * size)) ** 2
+    left = np.stack([np.outer(kept, kept) ** blurs for blurs in (0, *DETAILS)])
+    bands = tf.constant(left[:-1] - left[1:], tf.float32)
     change = tf.reduce_sum((tf.exp(amounts) - 1) * bands[:, None], axis=0)
     spectrum = tf.matmul(cosines, tf.matmul(x, cosines, transpose_b=True))
     return x + tf.matmul(cosines, tf.matmul(change * spectrum, cosines), transpose_a=True)
-
-
-def _bands(size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The cosine transform (DCT-II), (size, size), and the share of each frequency in each detail, (3, size, size).
-
-    A blur averages each pixel with its neighbours, weights 1 2 1 in both directions, and keeps cos(pi k / 2 size)^2 of
-    frequency k, so that all blurs are computed in one pass.
-    """
-    kept = np.cos(np.pi * np.arange(size) / (2 * size)) ** 2
-    left = [np.outer(kept, kept) ** times for times in (0, *DETAILS)]
-    bands = [more - less for more, less in pairwise(left)]
-    return tf.constant(dct(np.eye(size), axis=0, norm="ortho"), tf.float32), tf.constant(np.stack(bands), tf.float32)
-
-
-def _toned(x: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
-    """Grey levels through a random increasing curve of straight pieces: (n, size, size) in [0, 1] -> the same.
-
-    amounts: (TONE_PIECES, n, 1, 1).
-    """
-    slopes = tf.exp(amounts)
-    slopes /= tf.reduce_mean(slopes, axis=0)
-    toned = slopes[0] * x
-    for knot in range(1, TONE_PIECES):  # twice as fast as looking up each pixel's slope
-        toned += (slopes[knot] - slopes[knot - 1]) * tf.nn.relu(x - knot / TONE_PIECES)
-    return toned

@@ -1,8 +1,5 @@
 """The locator: a small segmentation network that finds the lungs in a film, so that every film is cropped to them."""
 
-from __future__ import annotations
-
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -22,22 +19,21 @@ from xraylib.network.weights import load_network, save_network
 
 layers = keras.layers
 RELEASED = REPOSITORY / "models" / "lungs.keras"
-CHANNELS = (32, 64, 96)  # of the three resolutions, from 48 to 12 pixels a side
 
 
 def build() -> keras.Model:
     """A U-Net (Ronneberger 2015): float32 (batch, 96, 96, 1) in [0, 255] -> logit of lung (batch, 48, 48, 1)."""
     inputs = keras.Input((SMALL, SMALL, 1))
     x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
-    x = _convolved(x, CHANNELS[0], size=5, stride=2)
+    x = _convolved(x, 32, size=5, stride=2)
     skipped = []
-    for channels in CHANNELS:
+    for channels in (32, 64):  # 48 and 24 pixels a side
         x = _convolved(_convolved(x, channels), channels)
         skipped.append(x)
         x = layers.MaxPooling2D(2)(x)
-    x = skipped.pop()
-    for channels, skip in zip(CHANNELS[-2::-1], skipped[::-1], strict=True):
-        x = layers.Concatenate()([layers.UpSampling2D(2, interpolation="bilinear")(x), skip])
+    x = _convolved(_convolved(x, 96), 96)
+    for channels in (64, 32):
+        x = layers.Concatenate()([layers.UpSampling2D(2, interpolation="bilinear")(x), skipped.pop()])
         x = _convolved(_convolved(x, channels), channels)
     return keras.Model(inputs, layers.Conv2D(1, 1, dtype="float32")(x), name="lungs")
 
@@ -61,16 +57,12 @@ def _read_mask(file: Path, size: int) -> np.ndarray:
         with Image.open(file) as image:
             return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
     except OSError as error:
-        raise UserError(
-            f"{file}: no image ({error}). Wanted a lung mask, white = lung. Remove or replace it."
-        ) from error
+        message = f"{file}: no image ({error}). Wanted a lung mask, white = lung. Remove or replace it."
+        raise UserError(message) from error
 
 
 def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Model:
-    """The network that finds the lungs, trained on the train split's masks once, or the released one without masks.
-
-    Writes config.locator_file. Says what it does.
-    """
+    """The network of config.locator_file: trained once on the masks of train, or without masks the released one."""
     source = RELEASED
     if config.masks is None or (config.profile == "sample" and not config.phantoms):
         say(f"lungs: found by the released network, {RELEASED.relative_to(REPOSITORY)}")
@@ -78,7 +70,8 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
         masks, rows = load_masks(config, index)
         learned = (index.split.to_numpy()[rows] == "train").nonzero()[0]
         films, masks = films[rows[learned]], masks[learned]
-        source = config.build / "trained" / f"lungs_{_fingerprint(films, masks, config)}.keras"
+        settings, code = [config.locator_epochs, config.batch_size], [frames.__file__, augment.__file__, __file__]
+        source = config.build / "trained" / f"lungs_{backend.fingerprint(settings, code, films, masks)}.keras"
         if not source.exists():
             say(f"lungs: trained on {len(masks):,} masks of the train split, 1 to 2 minutes")
             save_network(train(films, masks, config), source)
@@ -88,16 +81,6 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
     return load_network(config.locator_file, (MASK, MASK, 1))
 
 
-def _fingerprint(films: np.ndarray, masks: np.ndarray, config: Config) -> str:
-    """12 hexadecimal digits of all that the locator depends on: films, masks, code, settings, machine."""
-    digest = hashlib.sha256(f"{config.locator_epochs} {config.batch_size} {backend.describe()}".encode())
-    for module in (frames.__file__, augment.__file__, backend.__file__, __file__):
-        digest.update(Path(str(module)).read_bytes())
-    for array in (films, masks):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:12]
-
-
 def small_films(films: np.ndarray) -> np.ndarray:
     """Films, uint8 (n, h, w), as the locator sees them: uint8 (n, 96, 96)."""
     return np.stack([frames.shrink(film) for film in films])
@@ -105,28 +88,23 @@ def small_films(films: np.ndarray) -> np.ndarray:
 
 def train(films: np.ndarray, masks: np.ndarray, config: Config) -> keras.Model:
     """The locator trained on films, uint8 (n, h, w), and their masks, uint8 (n, 48, 48). Shows progress."""
-    small = small_films(films)
-    order = augment.shuffled(np.arange(len(small)), config.batch_size, config.locator_epochs, seed=0)
+    small, n, epochs = small_films(films), config.batch_size, config.locator_epochs
+    order = augment.shuffled(np.arange(len(small)), n, epochs, seed=0)
 
     def make(step: int, rows: np.ndarray) -> list[tf.Tensor]:
-        seed = tf.constant([0, step])
-        return augmented(tf.cast(small[rows, ..., None], tf.float32), tf.cast(masks[rows, ..., None], tf.float32), seed)
+        pixels, lungs = (tf.cast(array[rows, ..., None], tf.float32) for array in (small, masks))
+        return augmented(pixels, lungs, tf.constant([0, step]))
 
-    n = config.batch_size
     backend.start(0, backend.precision())
     network = build()
     schedule = keras.optimizers.schedules.CosineDecay(2e-3, len(order))
-    network.compile(
-        keras.optimizers.AdamW(schedule, weight_decay=1e-4), keras.losses.BinaryCrossentropy(from_logits=True)
-    )
-    epochs = config.locator_epochs
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-4)
+    network.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
     report = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: say(f"lungs: epoch {epoch + 1} of {epochs}, loss {logs['loss']:.3f}")
     )
-    batches = augment.dataset(order, make, [(n, SMALL, SMALL, 1), (n, MASK, MASK, 1)])
-    network.fit(
-        batches, epochs=epochs, steps_per_epoch=len(order) // epochs, shuffle=False, verbose=0, callbacks=[report]
-    )
+    batches, steps = augment.dataset(order, make, [(n, SMALL, SMALL, 1), (n, MASK, MASK, 1)]), len(order) // epochs
+    network.fit(batches, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[report])
     return backend.in_float32(network, build)
 
 
@@ -157,41 +135,25 @@ def cut(films: np.ndarray, found: list[Box | None], size: int, stretch: bool = T
     return np.stack([frames.frame(film, box, size, stretch) for film, box in zip(films, found, strict=True)])
 
 
-def enlarged(masks: np.ndarray, size: int) -> np.ndarray:
-    """Where the lungs are, bool (n, size, size), of their probabilities, float32 (n, 48, 48)."""
-    large = [Image.fromarray(mask).resize((size, size), Image.Resampling.BILINEAR) for mask in masks]
-    return np.stack([np.asarray(mask) >= 0.5 for mask in large])
-
-
 def masks_in_frames(masks: list[np.ndarray], rows: np.ndarray, found: list[Box | None], config: Config) -> np.ndarray:
-    """Masks of films, bool (h, w) each, as their frames show them: bool (m, image_size, image_size).
-
-    rows: int (m,), the place of each mask's film in `found`.
-    """
-    cropped = [
-        frames.frame(np.uint8(255) * mask, found[row], config.image_size, stretch=False)
-        for mask, row in zip(masks, rows, strict=True)
-    ]
-    return np.stack(cropped) >= 128
+    """Masks, bool (h, w) each, of the films `rows`, int (m,), as their frames show them: bool (m, size, size)."""
+    return cut(np.uint8(255) * np.stack(masks), [found[row] for row in rows], config.image_size, stretch=False) >= 128
 
 
-def load_frames(config: Config, index: pd.DataFrame) -> np.ndarray:
+def load_frames(config: Config, index: pd.DataFrame, name: str = "frames.npy") -> np.ndarray:
     """The frames that notebook 02 cut, uint8 (len(index), size, size); UserError where they are not there yet."""
-    return _load(config.build / "frames.npy", len(index))
-
-
-def load_found(config: Config, index: pd.DataFrame) -> np.ndarray:
-    """The lungs that notebook 02 found, float32 (len(index), 48, 48); UserError where they are not there yet."""
-    return _load(config.build / "lungs.npy", len(index))
-
-
-def _load(path: Path, n: int) -> np.ndarray:
+    path, n = config.build / name, len(index)
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 02_train first, or: make reproduce")
     found = np.load(path, mmap_mode="r")
     if len(found) != n:
         raise UserError(f"{path}: {len(found):,} films, wanted {n:,}. Run notebook 02_train again, or: make reproduce")
     return found
+
+
+def load_found(config: Config, index: pd.DataFrame) -> np.ndarray:
+    """The lungs that notebook 02 found, float32 (len(index), 48, 48); UserError where they are not there yet."""
+    return load_frames(config, index, "lungs.npy")
 
 
 def report_films_without_lungs(rows: pd.DataFrame, config: Config) -> None:
@@ -204,25 +166,17 @@ def report_films_without_lungs(rows: pd.DataFrame, config: Config) -> None:
 
 
 def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[list[Box | None], str]:
-    """The box of the lungs in each film (None where unknown), and who found it.
-
-    The boxes of the masks that there are; without masks, those of the released locator in films, uint8 (n, h, w).
-    """
+    """The box of the lungs in each film, uint8 (n, h, w), from its mask; without any masks, by the released locator."""
     masks, rows = load_masks(config, index)
     if not len(rows):
-        released = load_network(RELEASED, (MASK, MASK, 1))
-        return boxes(locate(released, films)), "the released locator"
-    found: list[Box | None] = [None] * len(index)
-    for row, mask in zip(rows, masks, strict=True):
-        found[row] = frames.lung_box(mask / 255)
-    return found, "the phantoms' masks" if config.phantoms else "people's masks"
+        return boxes(locate(load_network(RELEASED, (MASK, MASK, 1)), films)), "the released locator"
+    found = {row: frames.lung_box(mask / 255) for row, mask in zip(rows, masks, strict=True)}
+    who = "the phantoms' masks" if config.phantoms else "people's masks"
+    return [found.get(row) for row in range(len(index))], who
 
 
 def framing_properties(masks: np.ndarray, rows: np.ndarray, cropped: list[Box | None]) -> dict[str, np.ndarray]:
-    """Boxes of masks, uint8 (m, 48, 48), in the film and in the frame: float (n, 4) each, NaN without a mask.
-
-    rows: int (m,), the films of the masks; cropped: the frames' boxes in the n films.
-    """
+    """Boxes of the masks of films `rows` in the film and in its frame, `cropped`: float (n, 4) each, else NaN."""
     in_film, in_frame = np.full((2, len(cropped), 4), np.nan)
     for row, mask in zip(rows, masks, strict=True):
         if box := frames.lung_box(mask / 255):
@@ -231,12 +185,9 @@ def framing_properties(masks: np.ndarray, rows: np.ndarray, cropped: list[Box | 
 
 
 def accuracy(found: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
-    """Dice and the boxes' overlap by split and class: columns split, class, films, dice, dice_p5, iou, iou_p5.
-
-    found, truth: (n, 48, 48) in [0, 1], lung where at least .5; rows: the index's rows.
-    """
-    a, b = found >= 0.5, truth >= 0.5
-    dice = 2 * (a & b).sum(axis=(1, 2)) / np.maximum(a.sum(axis=(1, 2)) + b.sum(axis=(1, 2)), 1)
+    """Mean and 5th percentile of Dice and box overlap by split and class; found, truth: (n, 48, 48) in [0, 1]."""
+    a, b = (masks.reshape(len(rows), -1) >= 0.5 for masks in (found, truth))
+    dice = 2 * (a & b).sum(axis=1) / np.maximum(a.sum(axis=1) + b.sum(axis=1), 1)
     iou = [
         frames.area_of_overlap(one, other) if one and other else 0.0
         for one, other in zip(boxes(found), boxes(truth.astype(np.float64)), strict=True)

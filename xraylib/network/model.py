@@ -1,7 +1,5 @@
 """The study's CNN: a small residual network on grey images, with a normalisation that runs as one fused operation."""
 
-from __future__ import annotations
-
 from xraylib.config import Config
 from xraylib.network.backend import keras, tf
 
@@ -10,33 +8,19 @@ layers = keras.layers
 
 @keras.saving.register_keras_serializable("xraylib")
 class FusedBatchNormalization(keras.layers.Layer):
-    """Batch normalisation over (batch, height, width), as TensorFlow's one fused operation.
-
-    Keras 3 runs the same arithmetic as separate element-wise operations, which more than halves the speed of a training
-    step on a CPU. Input and output: bfloat16 or float32 (batch, height, width, channels); statistics are float32.
-    """
+    """Batch normalisation as one operation, which doubles the speed of a training step; statistics are float32."""
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs):
         super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.momentum, self.epsilon = momentum, epsilon
 
     def build(self, shape):
-        def weight(name, value, trainable):
-            return self.add_weight(
-                name=name,
-                shape=(shape[-1],),
-                initializer=value,
-                aggregation="mean",  # several GPUs see parts of a batch
-                trainable=trainable,
-                dtype="float32",
-                autocast=False,  # statistics in bfloat16 would lose the small variances
-            )
-
-        self.gamma = weight("gamma", "ones", True)
-        self.beta = weight("beta", "zeros", True)
-        self.moving_mean = weight("moving_mean", "zeros", False)
-        self.moving_variance = weight("moving_variance", "ones", False)
+        # Several GPUs see parts of a batch, hence a mean; statistics in bfloat16 would lose the small variances.
+        options = {"shape": (shape[-1],), "aggregation": "mean", "dtype": "float32", "autocast": False}
+        self.gamma = self.add_weight(name="gamma", initializer="ones", **options)
+        self.beta = self.add_weight(name="beta", initializer="zeros", **options)
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", trainable=False, **options)
+        self.moving_variance = self.add_weight(name="moving_variance", initializer="ones", trainable=False, **options)
 
     def call(self, x, training=False):
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -61,19 +45,9 @@ class FusedBatchNormalization(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-def _convolution(channels: int, size: int, stride: int, **kwargs) -> keras.layers.Conv2D:
-    # No bias: the normalisation that follows has one.
-    return layers.Conv2D(
-        channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", **kwargs
-    )
-
-
 @keras.saving.register_keras_serializable("xraylib")
 class Residual(keras.layers.Layer):
-    """Two 3x3 convolutions beside a shortcut, which is averaged and projected where the shape changes.
-
-    (batch, h, w, c) -> (batch, h / stride, w / stride, channels).
-    """
+    """Two 3x3 convolutions beside a shortcut: (batch, h, w, c) -> (batch, h / stride, w / stride, channels)."""
 
     def __init__(self, channels: int, stride: int = 1, **kwargs):
         super().__init__(**kwargs)
@@ -81,7 +55,9 @@ class Residual(keras.layers.Layer):
         policy = {"dtype": self.dtype_policy}  # a network that is loaded keeps the precision that it was saved in
 
         def normalised(size: int, stride: int = 1) -> list:
-            return [_convolution(channels, size, stride, **policy), FusedBatchNormalization(**policy)]
+            # No bias: the normalisation that follows has one.
+            options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", **policy}
+            return [layers.Conv2D(channels, size, stride, **options), FusedBatchNormalization(**policy)]
 
         self.first = [*normalised(3, stride), layers.ReLU(**policy)]
         self.second = normalised(3)
@@ -96,8 +72,12 @@ class Residual(keras.layers.Layer):
                 inputs = layer.compute_output_shape(inputs)
 
     def call(self, x, training=False):
-        y = _through(self.first + self.second, x, training)
-        return tf.nn.relu(y + _through(self.shortcut, x, training))
+        y = x
+        for layer in self.first + self.second:
+            y = layer(y)
+        for layer in self.shortcut:
+            x = layer(x)
+        return tf.nn.relu(y + x)
 
     def compute_output_shape(self, shape):
         return (shape[0], *(-(-side // self.stride) for side in shape[1:3]), self.channels)
@@ -106,17 +86,10 @@ class Residual(keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels, "stride": self.stride}
 
 
-def _through(branch: list, x, training: bool):
-    for layer in branch:
-        x = layer(x, training=training) if isinstance(layer, FusedBatchNormalization) else layer(x)
-    return x
-
-
 def build(config: Config) -> keras.Model:
     """The study's CNN: float32 (batch, image_size, image_size, 1) in [0, 255] -> float32 logit of PNEUMONIA (batch, 1).
 
-    The network rescales its input itself, so that no caller can feed the wrong range. The first convolution sees every
-    pixel of 128 x 128 and leaves 24 x 24 places; the last maps have 3 x 3 places, each of which sees the whole frame.
+    Of 128 x 128 pixels, the first convolution leaves 24 x 24 places, the last 3 x 3, each of which sees all pixels.
     """
     return keras.Sequential(
         [

@@ -1,24 +1,14 @@
 """AdamW (Loshchilov and Hutter 2019) with one fused operation per weight, where Keras runs a dozen."""
 
-from __future__ import annotations
-
 from xraylib.network.backend import keras, tf
 
 
 @keras.saving.register_keras_serializable("xraylib")
 class FusedAdamW(keras.optimizers.AdamW):
-    """Keras' AdamW, to the rounding: Keras decays the weights and keeps the moments, TensorFlow's ApplyAdam moves them.
-
-    Of the options of Keras' AdamW, amsgrad has no fused operation: ValueError where it is asked for.
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if self.amsgrad:
-            raise ValueError("FusedAdamW: amsgrad=True; wanted False. Use keras.optimizers.AdamW for it.")
+    """Keras' AdamW, to the rounding, but for its option amsgrad: TensorFlow's ApplyAdam moves the weights."""
 
     def _apply_weight_decay(self, variables):
-        """Nothing: `update_step` does it. Keras would work the schedule out, a branch of the graph, for each weight."""
+        """Nothing: `update_step` does it. Keras would work the schedule out again for each weight."""
 
     def update_step(self, gradient, variable, learning_rate):
         """Move one weight: Algorithm 1 of Kingma and Ba (2015), in the form of its section 2, as Keras does."""

@@ -1,10 +1,8 @@
-"""The published experiment, replayed as it was, flaws included: its network, its recipe and its figures.
+"""The published experiment, replayed as it was, its flaws kept on purpose.
 
-Its flaws, kept on purpose: it validates on augmented training images, draws its confusion matrix on the train folder,
-and predicts the val folder from images in 0..255 although it was trained on 0..1.
+It validates on augmented training images, draws its confusion matrix on the train folder, and predicts the val folder
+from images in 0..255 although it was trained on 0..1.
 """
-
-from __future__ import annotations
 
 import contextlib
 import io
@@ -38,44 +36,45 @@ def build() -> keras.Model:
     )
 
 
-def _flow(index: pd.DataFrame, config: Config, generator, batch_size: int, shuffle: bool, seed: int):
-    rows = pd.DataFrame({"file": [str(config.data / path) for path in index.path], "label": index.label.astype(str)})
+def _flow(index: pd.DataFrame, config: Config, generator, **options):
+    files = [str(config.data / path) for path in index.path]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints how many files it found, which the index knows
         return generator.flow_from_dataframe(
-            rows,
-            x_col="file",
-            y_col="label",
+            pd.DataFrame({"filename": files, "class": index.label.astype(str)}),
             classes=["0", "1"],
             class_mode="binary",
             target_size=(SIZE, SIZE),
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
             validate_filenames=False,  # the index holds only images that decode
+            **options,
         )
 
 
 def train(index: pd.DataFrame, config: Config, seed: int, say: Callable[[str], None]) -> tuple[keras.Model, dict]:
-    """Train as published: one epoch of config.published_steps steps of one image of the train folder, Adam.
-
-    Returns the network and a history row with loss, accuracy, val_loss and val_accuracy; val_ means
-    config.published_validation_steps *augmented training images*, which is the experiment's first flaw.
-    """
+    """The network and its history row after one epoch of steps of one image; val_ means augmented *training* images."""
     folder = index[index.folder == "train"]
     augment = tf.keras.preprocessing.image.ImageDataGenerator(
         rescale=1 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
     )
+
+    def report(what: str, step: int, steps: int) -> None:
+        if step % 500 == 0 or step == steps:
+            say(f"{what} {step} of {steps}")
+
+    steps, validation_steps = config.published_steps, config.published_validation_steps
+    progress = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: report("step", batch + 1, steps),
+        on_test_batch_end=lambda batch, logs: report("validation step", batch + 1, validation_steps),
+    )
     network = build()
     network.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     history = network.fit(
-        _flow(folder, config, augment, 1, True, seed),
-        steps_per_epoch=min(config.published_steps, len(folder)),
-        epochs=1,
-        validation_data=_flow(folder, config, augment, 1, True, seed + 1000),
-        validation_steps=min(config.published_validation_steps, len(folder)),
+        _flow(folder, config, augment, batch_size=1, seed=seed),
+        steps_per_epoch=min(steps, len(folder)),
+        validation_data=_flow(folder, config, augment, batch_size=1, seed=seed + 1000),
+        validation_steps=min(validation_steps, len(folder)),
         verbose=0,
         shuffle=False,  # the generator shuffles
-        callbacks=[_Progress(config, say)],
+        callbacks=[progress],
     )
     return network, {name: float(values[-1]) for name, values in history.history.items()}
 
@@ -87,31 +86,10 @@ def seen(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
     return paths.iloc[order[: config.published_steps]]
 
 
-class _Progress(keras.callbacks.Callback):
-    def __init__(self, config: Config, say: Callable[[str], None]):
-        super().__init__()
-        self.steps = {"step": config.published_steps, "validation step": config.published_validation_steps}
-        self.say = say
-
-    def _report(self, what: str, batch: int) -> None:
-        if (batch + 1) % 500 == 0 or batch + 1 == self.steps[what]:
-            self.say(f"{what} {batch + 1} of {self.steps[what]}")
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._report("step", batch)
-
-    def on_test_batch_end(self, batch, logs=None):
-        self._report("validation step", batch)
-
-
 def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: bool = True) -> np.ndarray:
-    """Logit of PNEUMONIA for each row of the index, float64 (n,).
-
-    scaled=False feeds images in 0..255 to the network trained on 0..1, as the experiment did with the val folder: the
-    sigmoid saturates and the "probabilities" are zeros and ones.
-    """
+    """Logit of PNEUMONIA of each row of the index, float64 (n,); unscaled, 0..255 drives the sigmoid to 0 and 1."""
     generator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255 if scaled else None)
-    batches = _flow(index, config, generator, 32, False, 0)
+    batches = _flow(index, config, generator, batch_size=32, shuffle=False)
     return logit(network.predict(batches, verbose=0)[:, 0])
 
 
@@ -123,10 +101,7 @@ def logit(probability: np.ndarray) -> np.ndarray:
 
 
 def as_input(images: np.ndarray) -> np.ndarray:
-    """Decoded images, uint8 (n, size, size), as the network wants them: float32 (n, 64, 64, 3) in [0, 1].
-
-    Resized by nearest pixel, as files are.
-    """
+    """Decoded images, uint8 (n, size, size), as files are read: float32 (n, 64, 64, 3) in [0, 1], by nearest pixel."""
     small = tf.image.resize(images[..., None], (SIZE, SIZE), "nearest").numpy() / np.float32(255)
     return np.repeat(small, 3, axis=-1)
 

@@ -1,13 +1,10 @@
 """Train both networks for every seed: a finished training lives in a folder named after all that it depends on."""
 
-from __future__ import annotations
-
-import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -26,70 +23,37 @@ from xraylib.network.weights import load_network, save_network
 
 NETWORKS = ("published", "xray_cnn")
 Say = Callable[[str], None]
-
 _IMAGE = ["path", "folder", "split", "label", "subtype", "patient"]  # what a prediction says of its image
-
-# Settings that no weight depends on: other seeds, and how results are judged.
-_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples"}
+_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples"}  # settings that no weight depends on
 
 
-@dataclass(frozen=True)
-class Training:
-    """One finished training: the network's file, its history and predictions tables, and the seconds that it took."""
-
-    network: str
-    seed: int
-    folder: Path
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model.keras"
-
-    @property
-    def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "history.csv")
-
-    @property
-    def predictions(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "predictions.csv")
-
-    @property
-    def done(self) -> dict:
-        return json.loads((self.folder / "done.json").read_text())
-
-
-def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> list[Training]:
-    """Train both networks once per seed, or find the trainings that are already there.
-
-    index: the index table; images: uint8 (len(index), size, size). Writes models/<network>_seed<seed>.keras,
-    results/history.csv, results/predictions.csv and results/timing.json when all trainings are complete.
-    """
-    trainings = []
-    for network in NETWORKS:
-        for seed in config.seeds:
-            trainings.append(train_one(network, seed, index, images, config, say))
-    for training in trainings:
-        with whole(config.network_file(training.network, training.seed)) as temporary:
-            shutil.copyfile(training.model, temporary)
-    write_table(pd.concat([t.history for t in trainings], ignore_index=True), config.results / "history.csv")
-    write_table(pd.concat([t.predictions for t in trainings], ignore_index=True), config.results / "predictions.csv")
-    seconds = {n: {str(t.seed): t.done["seconds"] for t in trainings if t.network == n} for n in NETWORKS}
+def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> list[Path]:
+    """Train both networks once per seed, or find them; write models/, history.csv, predictions.csv and timing.json."""
+    names = [(network, seed) for network in NETWORKS for seed in config.seeds]
+    folders = [train_one(*name, index, images, config, say) for name in names]
+    seconds: dict[str, dict[str, float]] = {network: {} for network in NETWORKS}
+    for (network, seed), folder in zip(names, folders, strict=True):
+        with whole(config.network_file(network, seed)) as temporary:
+            shutil.copyfile(folder / "model.keras", temporary)
+        seconds[network][str(seed)] = json.loads((folder / "done.json").read_text())["seconds"]
+    for table in ("history.csv", "predictions.csv"):
+        parts = [pd.read_csv(folder / table) for folder in folders]
+        write_table(pd.concat(parts, ignore_index=True), config.results / table)
     write_json({"machine": backend.describe(), "seconds": seconds}, config.results / "timing.json")
-    return trainings
+    return folders
 
 
-def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config, say: Say) -> Training:
-    """One training of "published" or "xray_cnn"; nothing is done if it is there already."""
+def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config, say: Say) -> Path:
+    """The folder of one training, done now or found: model.keras, history.csv and predictions.csv."""
     folder = config.build / "trained" / f"{network}_seed{seed}_{fingerprint(network, seed, index, images, config)}"
-    training = Training(network, seed, folder)
     name = f"{network}, seed {seed}"
     if (folder / "done.json").exists():
         say(f"{name}: already trained, {folder.name}")
-        return training
-    folder.mkdir(parents=True, exist_ok=True)
+        return folder
     run = _train_published if network == "published" else _train_own
-    trained, history, predictions = run(seed, index, images, config, folder, lambda text: say(f"{name}: {text}"))
-    save_network(trained, training.model)
+    scored = index.index if config.score_test else index.index[index.split != "test"]
+    trained, history, predictions = run(seed, index, images, scored, config, lambda text: say(f"{name}: {text}"))
+    save_network(trained, folder / "model.keras")
     seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
     write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
     predictions = pd.concat(
@@ -98,42 +62,33 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     write_table(predictions[["network", "seed", *_IMAGE, "logit"]], folder / "predictions.csv")
     write_json({"seconds": seconds}, folder / "done.json")  # last: its presence says that the rest is whole
     say(f"{name}: done in {seconds:.0f} s")
-    return training
+    return folder
 
 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
-    settings = {
-        name: str(value)
-        for name, value in asdict(config).items()
-        if name not in _NOT_TRAINING and not isinstance(value, Path)
-    }
-    code = [published] if network == "published" else [model, optimizer, augment]
-    digest = hashlib.sha256()
-    digest.update(json.dumps([network, seed, settings, backend.describe()], sort_keys=True).encode())
-    for module in [*code, backend]:
-        digest.update(Path(str(module.__file__)).read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    digest.update(index[["path", "sha256", "split", "label"]].to_csv(index=False).encode())
-    if network != "published":  # frames follow from the films, the locator's weights and the code that cuts them
-        digest.update(np.ascontiguousarray(images).data)
-    return digest.hexdigest()[:12]
+    values = asdict(config).items()
+    settings = {name: value for name, value in values if name not in _NOT_TRAINING and not isinstance(value, Path)}
+    parts = [network, seed, settings, index[["path", "sha256", "split", "label"]].to_csv(index=False)]
+    if network == "published":
+        return backend.fingerprint(parts, [__file__, published.__file__])
+    # Frames follow from the films, the locator's weights and the code that cuts them.
+    return backend.fingerprint(parts, [__file__, model.__file__, optimizer.__file__, augment.__file__], images)
 
 
-def _train_published(seed, index, images, config, folder, say):
+def _train_published(seed, index, images, scored, config, say):
     started = time.monotonic()
     backend.start(seed)
     network, history = published.train(index, config, seed, say)
-    everything = index.index if config.score_test else index.index[index.split != "test"]
     val = index.index[index.folder == "val"]
-    probability = published.predict(network, index.loc[everything], config)
+    scaled = published.predict(network, index.loc[scored], config)
     unscaled = published.predict(network, index.loc[val], config, scaled=False)
     row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
-    predictions = [("published", everything, probability), ("published_unscaled", val, unscaled)]
-    return _without_optimizer(network), pd.DataFrame([row]), predictions
+    predictions = [("published", scored, scaled), ("published_unscaled", val, unscaled)]
+    return backend.in_float32(network, published.build), pd.DataFrame([row]), predictions
 
 
-def _train_own(seed, index, images, config, folder, say):
+def _train_own(seed, index, images, scored, config, say):
     backend.start(seed, backend.precision())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
@@ -143,8 +98,7 @@ def _train_own(seed, index, images, config, folder, say):
     report = _Report(network, images[tune_rows], labels[tune_rows], config, say)
     fit(network, images, labels, order, config, seed, [report])
     exact = backend.in_float32(network, lambda: model.build(config))
-    rows = index.index if config.score_test else index.index[index.split != "test"]
-    return exact, pd.DataFrame(report.rows), [("xray_cnn", rows, predict(exact, images, rows.to_numpy()))]
+    return exact, pd.DataFrame(report.rows), [("xray_cnn", scored, predict(exact, images, scored.to_numpy()))]
 
 
 def compiled(steps: int, config: Config) -> keras.Model:
@@ -163,10 +117,7 @@ def compiled(steps: int, config: Config) -> keras.Model:
 
 
 def fit(network: keras.Model, images, labels, order, config: Config, seed: int, callbacks: list) -> None:
-    """Train a `compiled` network on images, uint8 (n, size, size), with labels, int (n,).
-
-    order: the rows of each batch, int (steps, batch), see augment.shuffled. UserError where there is not one batch.
-    """
+    """Train a `compiled` network on images, uint8 (n, h, w), and labels, int (n,), in the order of `shuffled`."""
     if not len(order):
         raise UserError(f"train split: fewer images than a batch, {config.batch_size}. Add images.")
     targets = labels.astype(np.float32)
@@ -190,7 +141,7 @@ def fit(network: keras.Model, images, labels, order, config: Config, seed: int, 
 
 
 def _class_weights(labels: np.ndarray) -> dict[int, float]:
-    """Weights that make both classes count alike: n / (2 n_class). NORMAL is the minority, so its weight exceeds 1."""
+    """Weights that make both classes count alike: n / (2 n_class)."""
     return dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels).tolist()))
 
 
@@ -209,69 +160,57 @@ class _Report(keras.callbacks.Callback):
         if not np.isfinite(logs["loss"]):
             raise UserError(f"xray_cnn: loss is {logs['loss']} in epoch {epoch + 1}. Lower learning_rate.")
         logit = predict(self.network, self.images)
-        probability, seconds = expit(logit), time.monotonic() - self.started
-        row = {"epoch": epoch + 1, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
-        row["tune_loss"] = float(log_loss(self.labels, probability, labels=[0, 1]))
-        row["tune_accuracy"] = float(((logit >= 0) == self.labels).mean())
-        row["tune_auroc"] = float(roc_auc_score(self.labels, logit))
-        self.rows.append(row | {"seconds": seconds})
+        seconds, epochs = time.monotonic() - self.started, self.config.epochs
+        row = {
+            "epoch": epoch + 1,
+            "loss": logs["loss"],
+            "accuracy": logs["accuracy"],
+            "tune_loss": log_loss(self.labels, expit(logit), labels=[0, 1]),
+            "tune_accuracy": ((logit >= 0) == self.labels).mean(),
+            "tune_auroc": roc_auc_score(self.labels, logit),
+            "seconds": seconds,
+        }
+        self.rows.append(row)
         self.say(
-            f"epoch {epoch + 1:2d} of {self.config.epochs}, loss {row['loss']:.3f}, tune AUROC "
-            f"{row['tune_auroc']:.3f}, "
-            f"{seconds:.1f} s, about {seconds * (self.config.epochs - epoch - 1):.0f} s left"
+            f"epoch {epoch + 1:2d} of {epochs}, loss {row['loss']:.3f}, tune AUROC {row['tune_auroc']:.3f}, "
+            f"{seconds:.1f} s, about {seconds * (epochs - epoch - 1):.0f} s left"
         )
 
 
 def predict(network: keras.Model, images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Logit of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of frames, uint8 (n, size, size).
-
-    Of a mapped file, 1,024 frames at a time are in memory.
-    """
+    """Logit of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of frames, uint8 (n, size, size)."""
     rows = np.arange(len(images)) if rows is None else rows
-    parts = np.array_split(rows, max(1, -(-len(rows) // 1024)))
+    parts = np.array_split(rows, max(1, -(-len(rows) // 1024)))  # so many of a mapped file are in memory at a time
     logits = [backend.outputs(network, images[part][..., None].astype(np.float32)) for part in parts]
     return np.concatenate(logits).astype(np.float64)
 
 
 def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
-    """(network, seed) -> the trained network of config.models as a function of films, uint8 (n, h, w), to logits (n,).
-
-    The study's networks see the frames that the locator cuts from the films, the published ones the whole films.
-    """
+    """(network, seed) -> logits (n,) of films, uint8 (n, h, w); the study's networks see the frames cut from them."""
     locator = load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1))
-    last: dict[str, np.ndarray] = {}
-
-    def cut(films: np.ndarray) -> np.ndarray:
-        if last.get("films") is not films:  # all seeds see the same frames
-            boxes = lungs.boxes(lungs.locate(locator, films))
-            last.update(films=films, frames=lungs.cut(films, boxes, config.image_size))
-        return last["frames"]
-
-    functions: dict[tuple[str, int], Callable] = {}
-    for seed in config.seeds:
-        whole, own = (load_network(config.network_file(network, seed)) for network in NETWORKS)
-        functions["published", seed] = partial(published.predict_arrays, whole)
-        functions["xray_cnn", seed] = lambda films, network=own: predict(network, cut(films))
-    return functions
+    return _predictors(config, lambda films: lungs.boxes(lungs.locate(locator, films)))
 
 
 def predictors_in(found: list[Box | None], config: Config) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Network -> the mean logit over seeds, (n,), of films, uint8 (n, h, w), with given boxes."""
-    whole = [load_network(config.network_file("published", seed)) for seed in config.seeds]
-    own = [load_network(config.network_file("xray_cnn", seed)) for seed in config.seeds]
+    each = _predictors(config, lambda films: found)
 
-    def of_frames(films: np.ndarray) -> np.ndarray:
-        images = lungs.cut(films, found, config.image_size)
-        return np.mean([predict(network, images) for network in own], axis=0)
+    def mean(network: str, films: np.ndarray) -> np.ndarray:
+        return np.mean([each[network, seed](films) for seed in config.seeds], axis=0)
 
-    def of_films(films: np.ndarray) -> np.ndarray:
-        return np.mean([published.predict_arrays(network, films) for network in whole], axis=0)
-
-    return {"published": of_films, "xray_cnn": of_frames}
+    return {network: partial(mean, network) for network in NETWORKS}
 
 
-def _without_optimizer(network: keras.Model) -> keras.Model:
-    """The same network as it predicts: the optimizer's moments would make its file three times as large."""
-    bare = keras.Sequential.from_config(network.get_config())
-    bare.set_weights(network.get_weights())
-    return bare
+def _predictors(config: Config, find_boxes: Callable) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
+    last: dict[str, np.ndarray] = {}
+
+    def own(network: keras.Model, films: np.ndarray) -> np.ndarray:
+        if last.get("films") is not films:  # all seeds see the same frames
+            last.update(films=films, frames=lungs.cut(films, find_boxes(films), config.image_size))
+        return predict(network, last["frames"])
+
+    return {
+        (name, seed): partial(see, load_network(config.network_file(name, seed)))
+        for seed in config.seeds
+        for name, see in zip(NETWORKS, (published.predict_arrays, own), strict=True)
+    }

@@ -1,6 +1,4 @@
-"""A trained network to its file, and from it, or one message that says what is wrong with the file."""
-
-from __future__ import annotations
+"""A trained network to its file and back, or one message that says what is wrong with the file."""
 
 import json
 import re
@@ -16,10 +14,7 @@ REMEDY = "Get it again from the repository, or make it again: make reproduce"
 
 
 def save_network(network: model.keras.Model, path: Path) -> None:
-    """Write a .keras file, whole or not at all, with the same bytes for the same network.
-
-    Keras' own holds the time, and the addresses of objects in memory.
-    """
+    """Write a .keras file with the same bytes for the same network: Keras' own holds the time and memory addresses."""
     with whole(path) as temporary:
         network.save(temporary)
         with zipfile.ZipFile(temporary) as archive:
@@ -35,9 +30,8 @@ def save_network(network: model.keras.Model, path: Path) -> None:
 def load_network(path: Path, output_shape: tuple[int, ...] = (1,)) -> model.keras.Model:
     """The network of a .keras file, for prediction: images (batch, ...) to (batch, *output_shape).
 
-    A file can't run code of its own: the format holds no pickle, and Keras' safe mode refuses Lambda layers and what is
-    neither Keras' nor xraylib's. Raises UserError where the file is missing, damaged, hostile, of another architecture
-    or holds weights that are not finite.
+    Runs no code of the file: Keras' safe mode refuses Lambda layers and what is neither Keras' nor xraylib's. UserError
+    where the file is missing, damaged, hostile, of another architecture or holds weights that are not finite.
     """
     if not path.is_file():
         raise UserError(f"{path}: not there. {REMEDY}")

@@ -1,10 +1,8 @@
 """The released networks as files that run without TensorFlow (LiteRT): the locator, and the networks of all seeds."""
 
-from __future__ import annotations
-
 import hashlib
-import itertools
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,18 +23,13 @@ BANDS = (0, 10, 50, 90, 100)  # of the score
 
 
 def write(config: Config) -> None:
-    """Write the networks of all seeds, and the locator, as TFLite files; the same bytes at every run."""
+    """Write the networks of all seeds, and the locator, as TFLite files, with the same bytes at every run."""
     backend.start(0)  # numbers the layers from 0, whose names stand in the file
     networks = [load_network(config.network_file(metrics.STUDY, seed)) for seed in config.seeds]
-    write_bytes(export(networks, config.image_size), config.portable_file)
+    write_bytes(export(networks, config.image_size), config.models / films.NETWORKS)
     backend.start(0)
     locator = load_network(config.locator_file, (MASK, MASK, 1))
     write_bytes(export_locator(locator), config.models / films.LOCATOR)
-
-
-def write_decision(predictions: pd.DataFrame, config: Config) -> None:
-    """Write decision.json, from the predictions; outliers.FILE and the files of `write` must be in config.models."""
-    write_json(decision(predictions, config), config.models / "decision.json")
 
 
 def export(networks: Sequence[keras.Model], size: int) -> bytes:
@@ -61,11 +54,9 @@ def export_locator(locator: keras.Model) -> bytes:
 
 
 def _converted(function: Callable, name: str, size: int) -> bytes:
-    """TFLite bytes of a function of uint8 (n, size, size) "images" to the output `name`; half-precision weights.
-
-    Weights become constants first: the converter would leave a module's variables empty, and every output NaN.
-    """
+    """TFLite bytes of a function of uint8 (n, size, size) "images" to the output `name`; half-precision weights."""
     signature = [tf.TensorSpec((None, size, size), tf.uint8, name="images")]
+    # Weights become constants first: the converter would leave a module's variables empty, and every output NaN.
     frozen = convert_variables_to_constants_v2(tf.function(function, input_signature=signature).get_concrete_function())
     module = tf.Module()  # gives the file a signature, which names input and output
     module.run = tf.function(lambda images: {name: frozen(images)[0]}, input_signature=signature)
@@ -76,35 +67,34 @@ def _converted(function: Callable, name: str, size: int) -> bytes:
         return converter.convert()
 
 
-def decision(predictions: pd.DataFrame, config: Config) -> dict:
-    """What xraylib.predict needs besides the networks.
+def write_decision(predictions: pd.DataFrame, config: Config) -> None:
+    """Write decision.json: what xraylib.predict needs besides the files of `write` and outliers.FILE, else UserError.
 
     Logits, chosen on tune: threshold of the networks' mean logit; thresholds, each network's own; lower and upper, from
-    where to where a decision is not certain. bands: per split, (score from, to, films, with pneumonia). sha256 of each
-    file. predictions: network, seed, path, split, label, logit. Raises UserError where a file is not there yet.
+    where to where a decision is not certain. bands: per split, (score from, to, films, with pneumonia).
     """
     networks = [config.network_file(metrics.STUDY, seed) for seed in config.seeds]
-    files = [*networks, config.portable_file, config.models / outliers.FILE, config.models / films.LOCATOR]
+    files = [*networks, *(config.models / name for name in (films.NETWORKS, outliers.FILE, films.LOCATOR))]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
     own = predictions[predictions.network == metrics.STUDY]
     mean = own.groupby("path").agg(split=("split", "first"), label=("label", "first"), logit=("logit", "mean"))
-    tune = mean[mean.split == "tune"]
+    tune, own_tune = mean[mean.split == "tune"], own[own.split == "tune"]
     cut = threshold(tune)
-    seeds = {seed: table[table.split == "tune"] for seed, table in own.groupby("seed")}
     lower, upper = bounds(tune.label.to_numpy(), tune.logit.to_numpy())
-    return {
+    decision = {
         "image_size": config.image_size,
         "threshold": cut,
-        "thresholds": [threshold(seeds[seed]) for seed in config.seeds],
+        "thresholds": [threshold(own_tune[own_tune.seed == seed]) for seed in config.seeds],
         "lower": lower,
         "upper": upper,
         "bands": {split: bands(mean[mean.split == split], cut) for split in ("tune", "test")},
         "seeds": list(config.seeds),
-        "portable": config.portable_file.name,
+        "portable": films.NETWORKS,
         "locator": films.LOCATOR,
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
+    write_json(decision, config.models / "decision.json")
 
 
 def threshold(tune: pd.DataFrame) -> float:
@@ -114,16 +104,14 @@ def threshold(tune: pd.DataFrame) -> float:
 
 
 def bounds(label: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
-    """Lower: at most UNSURE of the films with pneumonia lie below. Upper: at most UNSURE of the healthy lie above."""
-    ill, healthy = np.sort(logit[label == 1]), np.sort(logit[label == 0])[::-1]
-    return float(ill[int(UNSURE * len(ill))]), float(healthy[int(UNSURE * len(healthy))])
+    """Lower: at most UNSURE of the films with pneumonia lie below. Upper: at most UNSURE of the others lie above."""
+    positive, negative = np.sort(logit[label == 1]), np.sort(logit[label == 0])[::-1]
+    return float(positive[int(UNSURE * len(positive))]), float(negative[int(UNSURE * len(negative))])
 
 
 def bands(table: pd.DataFrame, cut: float) -> list[tuple[float, float, int, int]]:
     """(score from, to, films, of these with pneumonia) for each band of BANDS; table: label, logit."""
     band = np.searchsorted(BANDS[1:-1], 100 * expit(table.logit - cut), side="right")
     labels = [table.label[band == i] for i in range(len(BANDS) - 1)]
-    return [
-        (float(low), float(high), len(label), int(label.sum()))
-        for label, (low, high) in zip(labels, itertools.pairwise(BANDS), strict=True)
-    ]
+    ends = pairwise(map(float, BANDS))
+    return [(*end, len(label), int(label.sum())) for end, label in zip(ends, labels, strict=True)]

@@ -3,9 +3,8 @@
 Nothing here imports TensorFlow, pandas or scikit-learn: one film is predicted before they would have started.
 """
 
-from __future__ import annotations
-
 import argparse
+import contextlib
 import csv
 import hashlib
 import json
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import numpy as np
 from tqdm import tqdm
@@ -30,7 +29,7 @@ from xraylib.files import UNFINISHED, UserError, quiet, whole
 from xraylib.predict import outliers
 
 MODELS = REPOSITORY / "models"
-LOCATOR = "lungs.tflite"
+NETWORKS, LOCATOR = "xray_cnn.tflite", "lungs.tflite"
 SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
 FILM = 224  # pixels a side of a film, of which the lungs are cropped
 MOST_THREADS = 16  # each keeps interpreters of its own, 32 MB
@@ -52,57 +51,49 @@ exit status: 0 all files read, 1 some not read, 2 nothing done. Not a medical de
 class Released:
     """The released networks, their thresholds and bounds (logits, chosen on tune), and the statistics of the films."""
 
-    networks: Path
-    locator: Path
+    models: Path
     image_size: int
     threshold: float  # on the mean logit of the networks
-    thresholds: tuple[float, ...]  # each network's own
+    thresholds: Sequence[float]  # each network's own
     lower: float  # from lower to upper a decision is not certain
     upper: float
-    bands: tuple[tuple[float, float, int, int], ...]  # score from, to: films of test, of these with pneumonia
+    bands: Sequence[tuple[float, float, int, int]]  # score from, to: films of test, of these with pneumonia
     familiar: outliers.Familiar
-
-    def score(self, logit: float) -> float:
-        """0 to 100, 50 at the threshold; two decimals, never rounded across 50."""
-        distance = np.clip(logit - self.threshold, -700, 700)
-        score = round(100 / (1 + float(np.exp(-distance))), 2)
-        return score if distance >= 0 else min(score, 49.99)
 
     def row(self, logits: np.ndarray) -> dict[str, str]:
         """Decision, score, certain and networks_agree of one film's logits (networks,)."""
         logits = logits.astype(np.float64)
         mean = float(logits.mean())
         positive = mean >= self.threshold
-        agree = int(((logits >= np.array(self.thresholds)) == positive).sum())
+        score = 100 / (1 + float(np.exp(-np.clip(mean - self.threshold, -700, 700))))
         return {
             "decision": "PNEUMONIA" if positive else "NORMAL",
-            "score": f"{self.score(mean):.2f}",
+            "score": f"{score if positive else min(score, 49.99):.2f}",  # never rounded across 50
             "certain": "no" if self.lower <= mean <= self.upper else "yes",
-            "networks_agree": f"{agree} of {len(logits)}",
+            "networks_agree": f"{((logits >= self.thresholds) == positive).sum()} of {len(logits)}",
         }
 
 
 def load(models: Path = MODELS) -> Released:
     """The released networks of a models folder. UserError where a file is missing or not the one of decision.json."""
-    described = models / "decision.json"
-    if not described.exists():
+    file = models / "decision.json"
+    if not file.exists():
         raise UserError(
-            f"{described}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
+            f"{file}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
         )
     try:
-        decision = json.loads(described.read_text())
-        networks, locator = models / decision["portable"], models / decision["locator"]
-        digests = {file: decision["sha256"][file.name] for file in (networks, locator, models / outliers.FILE)}
-        values = {name: decision[name] for name in ("image_size", "threshold", "lower", "upper")}
-        values["thresholds"] = tuple(decision["thresholds"])
-        values["bands"] = tuple(map(tuple, decision["bands"]["test"]))
+        decision = json.loads(file.read_text())
+        digests = {name: decision["sha256"][name] for name in (NETWORKS, LOCATOR, outliers.FILE)}
+        values = {name: decision[name] for name in ("image_size", "threshold", "thresholds", "lower", "upper")}
+        bands = [tuple(band) for band in decision["bands"]["test"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{described}: of another version ({error}). Get it again, or run: make reproduce") from error
-    for file, digest in digests.items():
+        raise UserError(f"{file}: of another version ({error}). Get it again, or run: make reproduce") from error
+    for name, digest in digests.items():
+        file = models / name
         found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
         if found != digest:
             raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the released run. Get it again.")
-    return Released(networks, locator, **values, familiar=outliers.read(models))
+    return Released(models, bands=bands, familiar=outliers.read(models), **values)
 
 
 class Runner:
@@ -110,12 +101,11 @@ class Runner:
 
     def __init__(self, released: Released) -> None:
         self.released = released
-        self.networks = _interpreter(released.networks)
-        self.locator = _interpreter(released.locator)
+        self.networks, self.locator = (_interpreter(released.models / file) for file in (NETWORKS, LOCATOR))
 
     def locate(self, films: np.ndarray) -> np.ndarray:
         """Probability of lung, float32 (n, 48, 48), in uint8 (n, size, size) films."""
-        return self.locator(np.stack([frames.shrink(film) for film in films])).reshape(-1, frames.MASK, frames.MASK)
+        return self.locator(np.stack([frames.shrink(film) for film in films]))
 
     def refuse(self, films: np.ndarray) -> np.ndarray:
         """Whether each of uint8 (n, FILM, FILM) films is not assessed, bool (n,)."""
@@ -123,8 +113,7 @@ class Runner:
 
     def assess(self, films: np.ndarray) -> list[dict[str, str]]:
         """What each of uint8 (n, FILM, FILM) films adds to its row: decision and score, or a reason."""
-        refused = {"decision": "not assessed"}
-        rows = [refused | {"reason": "no recognisable lungs"} for _ in films]
+        rows = [{"decision": "not assessed", "reason": "no recognisable lungs"} for _ in films]
         masks = self.locate(films)
         boxes = [frames.lung_box(mask) for mask in masks]
         kept = [i for i, box in enumerate(boxes) if box]
@@ -133,8 +122,9 @@ class Runner:
         pictures = np.stack([frames.frame(films[i], boxes[i], self.released.image_size) for i in kept])
         distances = self.released.familiar.distance(pictures, masks[kept])
         for i, logits, distance in zip(kept, self.networks(pictures), distances, strict=True):
-            unlike = refused | {"reason": "unlike the films of the study"}
-            rows[i] = self.released.row(logits) | {"reason": ""} if distance <= 1 else unlike
+            rows[i]["reason"] = "" if distance <= 1 else "unlike the films of the study"
+            if distance <= 1:
+                rows[i] |= self.released.row(logits)
         return rows
 
 
@@ -144,16 +134,8 @@ def _interpreter(file: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     interpreter = Interpreter(str(file), num_threads=1)
     interpreter.allocate_tensors()  # announces itself, the first time in a process
-    given, out = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
-
-    def run(images: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(given, images.shape)  # costs nothing where it is as before
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(given, images)
-        interpreter.invoke()
-        return interpreter.get_tensor(out)
-
-    return run
+    run = interpreter.get_signature_runner()
+    return lambda images: next(iter(run(images=images).values()))
 
 
 def find_films(*images: str | os.PathLike) -> list[str]:
@@ -169,10 +151,9 @@ def find_films(*images: str | os.PathLike) -> list[str]:
         elif os.path.lexists(path) or len(images) > 1:
             found.append(path)
     if not any(os.path.lexists(path) and not os.path.isdir(path) for path in found):
-        named = ", ".join(str(image) for image in images)
+        named, wanted = ", ".join(map(str, images)), ", ".join(sorted(SUFFIXES))
         is_folder = any(os.path.isdir(os.path.expanduser(image)) for image in images)
         what = "no images inside" if is_folder else "no such file or folder"
-        wanted = ", ".join(sorted(SUFFIXES))
         raise UserError(f"{named}: {what}. Wanted an image, or a folder with DICOM files or files ending in {wanted}.")
     return list(dict.fromkeys(found))
 
@@ -185,10 +166,9 @@ def _may_be_film(path: Path) -> bool:
 
 
 def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str, str]]:
-    """A row (COLUMNS) per file, in order; shows progress.
+    """A row (COLUMNS) per file, in order; one that cannot be read has its reason in `problem`. Shows progress.
 
-    A file that cannot be read has its reason in `problem`. Every core decodes and predicts; memory grows neither with
-    the number of files nor with their size in all.
+    Every core decodes and predicts; memory grows neither with the number of files nor with their size in all.
     """
     local = threading.local()
     with quiet():
@@ -200,50 +180,47 @@ def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str
         return _rows(some, local.runner)
 
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS))
-    bar = tqdm(total=len(paths), unit="film", delay=5, mininterval=2)
-    try:
-        for start in range(0, len(paths), CHUNK):
-            chunk = paths[start : start + CHUNK]
-            parts = [chunk[i : i + TOGETHER] for i in range(0, len(chunk), TOGETHER)]
-            for rows in pool.map(work, parts):
-                bar.update(len(rows))
-                yield from rows
-    finally:
-        bar.close()
-        pool.shutdown(cancel_futures=True)
+    with tqdm(total=len(paths), unit="film", delay=5, mininterval=2) as bar:
+        try:
+            for start in range(0, len(paths), CHUNK):
+                chunk = paths[start : start + CHUNK]
+                for rows in pool.map(work, (chunk[i : i + TOGETHER] for i in range(0, len(chunk), TOGETHER))):
+                    bar.update(len(rows))
+                    yield from rows
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _rows(paths: Sequence[str], runner: Runner) -> list[dict[str, str]]:
     """A row per file; what can be read of them is predicted at once."""
     rows = [dict.fromkeys(COLUMNS, "") | {"path": _printable(path)} for path in paths]
-    films, assessed, warned = [], [], []
+    read = []
     for row, path in zip(rows, paths, strict=True):
         try:
-            film, reasons, notes = _read(Path(path), FILM)
+            film, reasons, notes = _read(Path(path))
         except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
             kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
             message = f"{kind}{error}".replace(path, Path(path).name)
             row["problem"] = _printable(" ".join(message.split()))
-            continue
-        if reasons:
-            row |= {"decision": "not assessed", "reason": _printable("; ".join(reasons))}
         else:
-            films.append(film)
-            assessed.append(row)
-            warned.append(notes)
-    if films:
-        for row, notes, found in zip(assessed, warned, runner.assess(np.stack(films)), strict=True):
-            row |= found | {"reason": _printable("; ".join([found["reason"]] * bool(found["reason"]) + notes))}
+            if reasons:
+                row |= {"decision": "not assessed", "reason": _printable("; ".join(reasons))}
+            else:
+                read.append((row, film, notes))
+    if read:
+        found = runner.assess(np.stack([film for _, film, _ in read]))
+        for (row, _, notes), assessed in zip(read, found, strict=True):
+            row |= assessed | {"reason": _printable("; ".join(filter(None, [assessed["reason"], *notes])))}
     return rows
 
 
-def _read(path: Path, size: int) -> tuple[np.ndarray, list[str], list[str]]:
-    """The film, uint8 (size, size); why the file says that it is not to be assessed; and what to warn of."""
+def _read(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
+    """The film, uint8 (FILM, FILM); why the file says that it is not to be assessed; and what to warn of."""
     if not path.exists():
         raise ValueError("broken link" if path.is_symlink() else "no such file or folder")
     if dicom.is_dicom(path):
-        return dicom.read(path, size)
-    return decode.decode(path, size), ["in colour"] if decode.colour(path) > outliers.COLOUR else [], []
+        return dicom.read(path, FILM)
+    return decode.decode(path, FILM), ["in colour"] if decode.colour(path) > outliers.COLOUR else [], []
 
 
 def _printable(text: str) -> str:
@@ -254,9 +231,11 @@ def _printable(text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns 0 where all files were read (refusals included), 1 where some were not, 2 for nothing."""
     parser = argparse.ArgumentParser(
-        "python -m xraylib.predict", description="Chest films of children -> PNEUMONIA, NORMAL or not assessed.",
-        epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+        "python -m xraylib.predict",
+        description="Chest films of children -> PNEUMONIA, NORMAL or not assessed.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("images", nargs="*", help="DICOM, PNG or JPEG files, or folders; else those of XRAY_IMAGES")
     parser.add_argument("--output", default="predictions.csv", help="default: predictions.csv")
     given = parser.parse_args(arguments)
@@ -272,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Stopped by Ctrl-C: no table was written. Run it again for all films.", file=sys.stderr)
         return 2
     print(_printable(f"wrote {output}: {len(films):,} films. Not a medical device."))
-    print("\n".join(summary(counts, released)))
+    print(summary(counts, released))
     return 1 if counts["not read"] else 0
 
 
@@ -293,7 +272,7 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
     counts: Counter = Counter()
     _sweep(output)
     with whole(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        _lock(file)
+        _hold(file)
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         with warnings.catch_warnings():
@@ -303,54 +282,41 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
                 if row["problem"] and counts["not read"] < 20:
                     print(f"not read: {row['path']}: {row['problem']}", file=sys.stderr)
                 counts[row["decision"] or "not read"] += 1
-                counts[_band(row["score"], released)] += 1
+                if row["score"]:  # it lies in the last band whose lower end it reaches
+                    counts[max(band for band in released.bands if float(row["score"]) >= band[0])] += 1
     return counts
 
 
-def _band(score: str, released: Released) -> tuple | None:
-    """The band of the test folder's scores that a score lies in: the last whose lower end it reaches."""
-    return next((band for band in reversed(released.bands) if score and float(score) >= band[0]), None)
-
-
-def _lock(file: TextIO) -> None:
-    """Hold a lock on the file while it is open, by which `_sweep` knows that its process lives."""
+def _hold(file: IO) -> bool:
+    """Whether no other process holds the file; then this one does, while it is open."""
     try:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (ImportError, OSError):  # Windows locks what is open, and some network disks know no locks
-        pass
+        return False
+    return True
 
 
 def _sweep(output: Path) -> None:
     """Remove what killed runs had begun to write beside the output."""
     for left in output.parent.glob(f"{UNFINISHED}*{output.suffix}"):
-        try:
-            import fcntl
-
-            with left.open() as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError), left.open() as file:
+            if _hold(file):  # else a living run does
                 left.unlink()
-        except (ImportError, OSError):  # a living run holds it
-            continue
 
 
-def summary(counts: Counter, released: Released) -> list[str]:
+def summary(counts: Counter, released: Released) -> str:
     """Three lines: how many of each decision; how many test films with such scores had pneumonia; its share there."""
-    kinds = ("PNEUMONIA", "NORMAL", "not assessed", "not read")
-    lines = [", ".join(f"{kind}: {counts[kind]:,}" for kind in kinds)]
-    parts = [
-        f"{low:g} to {high:g}: {_share(ill, films)}" for low, high, films, ill in released.bands
-        if counts[low, high, films, ill]
-    ]  # fmt: skip
-    such = "; ".join(f"score {part}" for part in parts) or "no film has a score"
-    lines.append(f"Of the study's test films with such a score, so many had pneumonia: {such}.")
-    films, ill = sum(band[2] for band in released.bands), sum(band[3] for band in released.bands)
-    lines.append(
-        f"Of all the study's test films, {_share(ill, films)} had pneumonia; elsewhere it is rarer or commoner."
+    kinds = ", ".join(f"{kind}: {counts[kind]:,}" for kind in ("PNEUMONIA", "NORMAL", "not assessed", "not read"))
+    parts = [f"score {band[0]:g} to {band[1]:g}: {_share(*band[2:])}" for band in released.bands if counts[band]]
+    _, _, films, positive = (sum(column) for column in zip(*released.bands, strict=True))
+    return (
+        f"{kinds}\nOf the study's test films with such a score, so many had pneumonia: "
+        f"{'; '.join(parts) or 'no film has a score'}.\n"
+        f"Of all the study's test films, {_share(films, positive)} had pneumonia; elsewhere it is rarer or commoner."
     )
-    return lines
 
 
-def _share(part: int, of: int) -> str:
-    return f"{100 * part / of:.0f} % ({part} of {of})" if of else "none"
+def _share(films: int, positive: int) -> str:
+    return f"{100 * positive / films:.0f} % ({positive} of {films})" if films else "none"

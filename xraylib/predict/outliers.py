@@ -1,10 +1,7 @@
 """Does a film look like those that the networks learned from? A distance, fitted on train, its limit chosen on tune.
 
-Mahalanobis (1936) distance of a few dozen grey-level statistics, which no network computes: it starts at once, and does
-not change when the networks do.
+Mahalanobis (1936) distance of grey-level statistics, which no network computes: it does not change when networks do.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -40,48 +37,35 @@ class Familiar:
     limit: np.ndarray
 
     def distance(self, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """How unlike the study's films, float64 (n,), of uint8 (n, size, size) frames; above 1: out of distribution.
-
-        masks: the locator's probability of lung, float (n, 48, 48).
-        """
+        """How unlike the study's films are frames, uint8 (n, h, w), with lungs, (n, 48, 48); limit 1: float64 (n,)."""
         standard = (statistics(images, masks) - self.mean) / self.sd
         return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1)) / float(self.limit)
 
 
 def statistics(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Grey-level statistics, float64 (n, d), of uint8 (n, size, size) frames and of the lungs in them.
+    """Statistics, float64 (n, d), of uint8 (n, size, size) frames and the lungs in them, masks: float (n, 48, 48).
 
-    Mean grey levels in PLACES x PLACES places, QUANTILES and the SD of all pixels, and the logarithm of the mean
-    step between neighbours across and down at three scales, which says how rough the picture is; the lungs' shape.
-    masks: the locator's probability of lung, float (n, 48, 48).
+    Mean grey levels in PLACES x PLACES places; QUANTILES and SD of all pixels; the logarithm of the mean step between
+    neighbours down and across at three scales, which says how rough the picture is; the lungs' shape.
     """
     scales = [images.astype(np.float64)]
     for side in SIDES:
         scales.append(_shrunk(scales[-1], side))
     *stepped, places = scales
     levels = np.stack([_levels(image) for image in images])
-    steps = np.stack([step for scale in stepped for step in _steps(scale)], axis=1)
+    steps = [np.abs(np.diff(scale, axis=axis)).mean(axis=(1, 2)) for scale in stepped for axis in (1, 2)]
     shapes = np.stack([_shape(mask) for mask in masks])
-    return np.concatenate([places.reshape(len(images), -1), levels, np.log1p(steps), shapes], axis=1)
+    return np.concatenate([places.reshape(len(images), -1), levels, np.log1p(steps).T, shapes], axis=1)
 
 
 def _shape(mask: np.ndarray) -> np.ndarray:
-    """The lungs in PLACES x PLACES places of their box, and how sure the locator is of them: float64 (37,).
-
-    Not where the box lies, or how large it is: a shifted film is a film.
-    """
+    """The lungs in PLACES x PLACES places of their box, wherever it is, and how sure the locator is: float64 (37,)."""
     height, width = mask.shape
     left, top, right, bottom = lung_box(mask) or WHOLE
     box = (left * width, top * height, right * width, bottom * height)
     places = Image.fromarray(mask.astype(np.float32)).resize((PLACES, PLACES), Image.Resampling.BOX, box=box)
     lung = mask[mask >= FAINT]
     return np.append(np.asarray(places, np.float64).ravel(), lung.mean() if lung.size else 0.0)
-
-
-def _steps(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute step between neighbours, down and across: (n, height, width) -> twice (n,)."""
-    down, across = pixels[:, 1:] - pixels[:, :-1], pixels[:, :, 1:] - pixels[:, :, :-1]
-    return np.abs(down, out=down).mean(axis=(1, 2)), np.abs(across, out=across).mean(axis=(1, 2))
 
 
 def _levels(image: np.ndarray) -> np.ndarray:
@@ -99,32 +83,30 @@ def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def fit(train: np.ndarray, tune: np.ndarray, train_masks: np.ndarray, tune_masks: np.ndarray) -> Familiar:
-    """What the train frames are like, with the limit that FAMILIAR of the tune frames stay below; all uint8.
-
-    train and tune: (n, size, size); their masks as in `distance`. Frames are read a thousand at a time.
-    """
-    rows = np.concatenate([statistics(*part) for part in zip(_parts(train), _parts(train_masks), strict=True)])
+    """What the train frames, uint8 (n, size, size), are like, with the limit that FAMILIAR of tune's stay below."""
+    rows = _by_parts(statistics, train, train_masks)
     mean, sd = rows.mean(axis=0), rows.std(axis=0) + 1e-6  # a statistic that never varies stays finite
     standard = (rows - mean) / sd
     covariance = standard.T @ standard / len(rows) + RIDGE * np.eye(len(mean))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
-    unlimited = Familiar(mean, sd, whitening, np.array(1.0))
-    distances = np.concatenate(
-        [unlimited.distance(*part) for part in zip(_parts(tune), _parts(tune_masks), strict=True)]
-    )
+    distances = _by_parts(Familiar(mean, sd, whitening, np.array(1.0)).distance, tune, tune_masks)
     return Familiar(mean, sd, whitening, np.maximum(np.quantile(distances, FAMILIAR), 1e-6))
 
 
-def _parts(array: np.ndarray) -> list[np.ndarray]:
-    return [array[i : i + 1000] for i in range(0, len(array), 1000)]
+def _by_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """The function of the arrays, a thousand rows at a time, to save memory."""
+    starts = range(0, len(arrays[0]), 1000)
+    return np.concatenate([function(*(array[start : start + 1000] for array in arrays)) for start in starts])
 
 
 def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
     """Kind -> whether it should be assessed, and the films, uint8 (n, size, size), changed so."""
     size = films.shape[1]
     third, eighth = size // 3, size // 8
-    noise = np.random.default_rng(0).integers(0, 256, films.shape, np.uint8)
-    resize = lambda parts: np.stack([shrink(Image.fromarray(part), size) for part in parts])  # noqa: E731
+
+    def resize(parts: np.ndarray) -> np.ndarray:
+        return np.stack([shrink(Image.fromarray(part), size) for part in parts])
+
     return {
         "as it is": (True, films),
         "shifted by an eighth": (True, np.pad(films, ((0, 0), (0, 0), (eighth, 0)))[:, :, :size]),
@@ -137,27 +119,23 @@ def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
         "rotated by -90 degrees": (False, np.rot90(films, -1, axes=(1, 2))),
         "a corner": (False, resize(films[:, :third, :third])),
         "blank": (False, np.full_like(films[:1], 128)),
-        "noise": (False, noise),
+        "noise": (False, np.random.default_rng(0).integers(0, 256, films.shape, np.uint8)),
     }
 
 
-def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> pd.DataFrame:
-    """A row per kind of changed film: kind, wanted, films, not_assessed (share of the films).
-
-    refuse: uint8 (n, size, size) films -> bool (n,), not assessed (Runner.refuse); films: of the test folder.
-    """
+def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> "pd.DataFrame":
+    """A row per kind of changed film: kind, wanted, films, not_assessed (the share for which `refuse` is true)."""
     import pandas as pd
 
-    rows = []
-    for kind, (assessable, images) in changed(films).items():
-        share = np.mean(np.concatenate([refuse(part) for part in _parts(images)]))
-        wanted = "assessed" if assessable else "not assessed"
-        rows.append({"kind": kind, "wanted": wanted, "films": len(images), "not_assessed": share})
-    return pd.DataFrame(rows)
+    rows = [
+        (kind, "assessed" if assessable else "not assessed", len(images), _by_parts(refuse, images).mean())
+        for kind, (assessable, images) in changed(films).items()
+    ]
+    return pd.DataFrame(rows, columns=["kind", "wanted", "films", "not_assessed"])
 
 
 def write(familiar: Familiar, models: Path) -> None:
-    """Write it to models/familiar.npz, with the same bytes at every run."""
+    """Write models/familiar.npz, with the same bytes at every run."""
     with whole(models / FILE) as temporary:
         np.savez(temporary, **asdict(familiar))
 
