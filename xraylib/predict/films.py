@@ -97,11 +97,11 @@ def load(models: Path = MODELS) -> Released:
 
 
 class Runner:
-    """The interpreters of one thread."""
+    """The networks, loaded: for one caller at a time, which may use several threads; results do not depend on them."""
 
-    def __init__(self, released: Released) -> None:
+    def __init__(self, released: Released, threads: int = os.cpu_count() or 1) -> None:
         self.released = released
-        self.networks, self.locator = (_interpreter(released.models / file) for file in (NETWORKS, LOCATOR))
+        self.networks, self.locator = (_interpreter(released.models / file, threads) for file in (NETWORKS, LOCATOR))
 
     def locate(self, films: np.ndarray) -> np.ndarray:
         """Probability of lung, float32 (n, 48, 48), in uint8 (n, size, size) films."""
@@ -128,11 +128,11 @@ class Runner:
         return rows
 
 
-def _interpreter(file: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """A .tflite file as a function of one array, for one thread at a time."""
+def _interpreter(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A .tflite file as a function of one array."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(file), num_threads=1)
+    interpreter = Interpreter(str(file), num_threads=threads)
     interpreter.allocate_tensors()  # announces itself, the first time in a process
     run = interpreter.get_signature_runner()
     return lambda images: next(iter(run(images=images).values()))
@@ -172,11 +172,11 @@ def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str
     """
     local = threading.local()
     with quiet():
-        first = [Runner(released)]
+        first = [Runner(released, threads=1)]
 
     def work(some: Sequence[str]) -> list[dict[str, str]]:
         if not hasattr(local, "runner"):
-            local.runner = first.pop() if first else Runner(released)
+            local.runner = first.pop() if first else Runner(released, threads=1)
         return _rows(some, local.runner)
 
     pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS))
