@@ -7,9 +7,10 @@
 .PHONY: help reproduce report verify predict score bench ablation data publish lock test lint unit notebooks clean FORCE
 
 # Paths reach Python through the environment, untouched: no shell sees their ~, $, quotes and backticks.
-unexport DATA IMAGES
+unexport DATA IMAGES MASKS
 export XRAY_IMAGES := $(value IMAGES)
 export XRAY_DATA := $(if $(value DATA),$(value DATA),$(value XRAY_DATA))
+export XRAY_MASKS := $(if $(value MASKS),$(value MASKS),$(value XRAY_MASKS))
 REAL := $(if $(value XRAY_DATA),yes,$(shell { [ -e data/chest_xray ] || [ -L data/chest_xray ]; } && echo yes))
 PROFILE := $(if $(REAL),full,demo)
 export XRAY_PROFILE := $(PROFILE)

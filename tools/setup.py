@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -63,7 +64,7 @@ def _run(command: list[str]) -> bool:
 
 
 def images(target: Path) -> int:
-    """Write the list of image files, with sizes and times, to `target`; a list that is the same keeps its time."""
+    """Write the list of images and masks, with sizes and times, to `target`; a list that is the same keeps its time."""
     from xraylib.config import load_config
     from xraylib.files import UserError, write_bytes
 
@@ -73,13 +74,14 @@ def images(target: Path) -> int:
             f"{config.data}: no such folder. Wanted a chest_xray folder with train/, val/ and test/. Get the images "
             "with: make data. Or name the folder: make reproduce DATA=folder. Without either, phantoms are used."
         )
-    lines = [os.fsencode(config.data)]
-    for folder, folders, names in os.walk(config.data):
+    roots = [os.fsencode(root) for root in (config.data, config.masks) if root]
+    lines = [*roots]
+    for folder, folders, names in itertools.chain.from_iterable(map(os.walk, roots)):
         folders.sort()
         for name in sorted(names):
             path = os.path.join(folder, name)
             status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # the index says what can't be read
-            lines.append(b"%s %d %d" % (os.fsencode(path), status.st_size, status.st_mtime_ns))
+            lines.append(b"%s %d %d" % (path, status.st_size, status.st_mtime_ns))
     listed = b"\n".join(lines)
     if not target.exists() or target.read_bytes() != listed:
         write_bytes(listed, target)

@@ -76,3 +76,8 @@ def test_masks_are_found_by_the_films_names(config, tmp_path):
     (tmp_path / "train" / "b.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"b.png: no image"):
         lungs.load_masks(masked, pd.DataFrame({"path": ["train/b.jpeg"]}))
+
+
+def test_a_folder_without_masks_is_named(config, tmp_path, world):
+    with pytest.raises(UserError, match=r"empty: 0 lung masks of films of train\. Wanted 8 .*MASKS="):
+        lungs.locator(world[2], world[1], dataclasses.replace(config, masks=tmp_path / "empty"))

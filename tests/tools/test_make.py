@@ -63,10 +63,10 @@ def test_paths_pass_untouched(project, run, path):
     (project / ".venv" / "bin").mkdir(parents=True)
     (project / ".venv" / "installed").touch()
     python = project / ".venv" / "bin" / "python"
-    python.write_text('#!/bin/sh\nprintf "%s|%s" "$XRAY_IMAGES" "$XRAY_DATA"\n')
+    python.write_text('#!/bin/sh\nprintf "%s|%s|%s" "$XRAY_IMAGES" "$XRAY_DATA" "$XRAY_MASKS"\n')
     python.chmod(0o755)
-    assert run("make", "predict", f"IMAGES={path}", f"DATA={path}") == (f"{path}|{path}", 0)
-    assert run("make", "predict", "IMAGES=x", XRAY_DATA=path) == (f"x|{path}", 0)
+    assert run("make", "predict", f"IMAGES={path}", f"DATA={path}", f"MASKS={path}") == (f"{path}|{path}|{path}", 0)
+    assert run("make", "predict", "IMAGES=x", XRAY_DATA=path) == (f"x|{path}|", 0)
     assert not (project / "made").exists()
 
 

@@ -45,11 +45,9 @@ def _convolved(x, channels: int, size: int = 3, stride: int = 1):
 
 def load_masks(config: Config, index: pd.DataFrame, size: int = MASK) -> tuple[np.ndarray, np.ndarray]:
     """Lung masks of the films that have one, uint8 (m, size, size), 255 = lung; and their rows, int (m,)."""
-    if config.masks is None:
-        return np.empty((0, size, size), np.uint8), np.empty(0, int)
-    files = [(config.masks / path).with_suffix(".png") for path in index.path]
+    files = [(config.masks / path).with_suffix(".png") for path in index.path] if config.masks else []
     rows = np.array([row for row, file in enumerate(files) if file.is_file()], int)
-    return np.stack([_read_mask(files[row], size) for row in rows]), rows
+    return np.array([_read_mask(files[row], size) for row in rows], np.uint8).reshape(-1, size, size), rows
 
 
 def _read_mask(file: Path, size: int) -> np.ndarray:
@@ -69,6 +67,11 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
     else:
         masks, rows = load_masks(config, index)
         learned = (index.split.to_numpy()[rows] == "train").nonzero()[0]
+        if len(learned) < config.batch_size:
+            raise UserError(
+                f"{config.masks}: {len(learned)} lung masks of films of train. Wanted {config.batch_size} or more, PNG "
+                "files named like the films, white = lung. Name their folder: MASKS=folder."
+            )
         films, masks = films[rows[learned]], masks[learned]
         settings, code = [config.locator_epochs, config.batch_size], [frames.__file__, augment.__file__, __file__]
         source = config.build / "trained" / f"lungs_{backend.fingerprint(settings, code, films, masks)}.keras"
