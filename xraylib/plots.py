@@ -1,7 +1,5 @@
 """All figures: a table and Axes in, Axes out; only `save` writes. kind=config.kind names phantoms in the title."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ A shortcut is a property that is not lung and yet tells the class. Each is judge
 learns it from the train split, and is scored on patients that it has not met.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 

@@ -4,8 +4,6 @@ In the spirit of Hendrycks and Dietterich (2019), with the corruptions that radi
 (n, size, size) in and out; the same seed gives the same corruption.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from dataclasses import dataclass

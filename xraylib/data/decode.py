@@ -1,7 +1,5 @@
 """One file -> grey levels, by what starts in a fraction of a second: no pandas, no scikit-learn, no TensorFlow."""
 
-from __future__ import annotations
-
 import os
 import stat
 import warnings

@@ -1,7 +1,5 @@
 """A DICOM film -> grey levels as a viewer shows them, and what its header says that the study's films are not."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Get the Kaggle data set into data/chest_xray: no account, resumed where it stopped, counted when it is there."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -4,8 +4,6 @@ Cropped, the position, the size and the aspect ratio of the chest in the film ca
 exposure carries none. Training and prediction use this code, which needs NumPy and Pillow alone.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

@@ -1,7 +1,5 @@
 """Decoded images: index -> one uint8 array on disk, decoded once on all cores and memory-mapped afterwards."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Index of images: a chest_xray folder -> one row per image, with label, subtype, patient, split, size and hash."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

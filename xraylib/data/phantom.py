@@ -5,8 +5,6 @@ coefficient (1/cm). Every organ is an ellipsoid or a tube, whose path lengths ha
 PNEUMONIA differ by the lesion alone; pose, exposure, size and encoding are drawn independently of the class.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

@@ -3,8 +3,6 @@
 Each argument is the table of that name in results/; `table` is the one that the function is named after.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest

@@ -4,8 +4,6 @@ A film is called PNEUMONIA where probability >= threshold. Thresholds are chosen
 resamples of patients, because films of one patient resemble each other; the SD over seeds is the spread of trainings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np

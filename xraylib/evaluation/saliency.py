@@ -6,8 +6,6 @@ as far as it finds lesions whose place is known (pointing game on phantoms), cha
 come from the caller: drawn by people, or by the locator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Shared columns: value (mean over seeds), sd (over seeds), lower and upper (95 % 
 n_children. Thresholds come from `metrics.operating_points`, so nothing here is chosen on test.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
