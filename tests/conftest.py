@@ -1,5 +1,7 @@
 """A world small enough for every test: bright discs are PNEUMONIA, and files lie as Kaggle lays them."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,10 @@ def config(world, tmp_path) -> Config:
         published_steps=8,
         published_validation_steps=4,
     )
+
+
+@pytest.fixture
+def folder(world, tmp_path, config) -> tuple[Path, Config]:
+    """A copy of the world that a test may spoil, and the settings that name it."""
+    root = shutil.copytree(world[0], tmp_path / "chest_xray")
+    return root, dataclasses.replace(config, data=root, tune_folds=4)

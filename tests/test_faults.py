@@ -104,13 +104,6 @@ def named(kind):
     return kind if Path(kind).suffix else f"{kind}.jpeg"
 
 
-@pytest.fixture
-def folder(world, tmp_path, config):
-    root = tmp_path / "chest_xray"
-    shutil.copytree(world[0], root)
-    return root, dataclasses.replace(config, data=root, tune_folds=4)
-
-
 def index_with(folder, kinds):
     """The index, and the reasons of what is listed, where the files of these kinds lie beside the world's."""
     root, config = folder

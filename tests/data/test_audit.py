@@ -9,17 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
-from xraylib.data import audit, phantom
+from xraylib.data import audit
 from xraylib.data.decode import area_means, decode
 from xraylib.data.index import build_index
 from xraylib.evaluation import metrics
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    root = tmp_path_factory.mktemp("audited") / "chest_xray"
-    phantom.draw(root, images=320)
-    return root
 
 
 def look(root, config, size=128):
@@ -30,9 +23,9 @@ def look(root, config, size=128):
 
 
 @pytest.fixture
-def damaged(films, tmp_path):
+def damaged(phantoms, tmp_path):
     """The phantoms in a folder that a test may spoil."""
-    return shutil.copytree(films, tmp_path / "chest_xray")
+    return shutil.copytree(phantoms, tmp_path / "chest_xray")
 
 
 # --- patients ---
@@ -64,8 +57,8 @@ def test_the_bare_number_joins_what_the_subtype_keeps_apart():
 # --- copies ---
 
 
-def test_phantoms_hold_no_copy_and_hardly_a_pair_taken_for_one(films, config):
-    index, images = look(films, config)
+def test_phantoms_hold_no_copy_and_hardly_a_pair_taken_for_one(phantoms, config):
+    index, images = look(phantoms, config)
     counted = audit.count_copies(audit.copies(index, images))
     assert counted.loc["identical", "pairs"] == 0
     assert counted.loc["near", "of two patients"] <= 2e-4 * len(index) * (len(index) - 1) / 2
@@ -85,8 +78,8 @@ def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(damaged, 
     assert audit.count_copies(table).loc["identical", "of two classes"] == 1
 
 
-def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(films):
-    paths = sorted((films / "train" / "NORMAL").iterdir())[:8]
+def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(phantoms):
+    paths = sorted((phantoms / "train" / "NORMAL").iterdir())[:8]
     images = np.stack([decode(path, 128) for path in paths])
     dim = (images * 0.8 + 10).astype(np.uint8)
     small = []
@@ -147,8 +140,8 @@ def test_a_property_that_is_gone_is_said_to_be_gone(damaged, config):
     assert np.isfinite(table.train["bytes per pixel"])
 
 
-def test_baselines_are_predictions_of_every_image(films, config):
-    index, images = look(films, config)
+def test_baselines_are_predictions_of_every_image(phantoms, config):
+    index, images = look(phantoms, config)
     table = metrics.check(audit.baselines(index, images))
     assert table.groupby("network").size().to_dict() == dict.fromkeys(("majority", "metadata", "thumbnail"), len(index))
     assert (table.logit[table.network == "majority"] > 16).all()
@@ -159,8 +152,8 @@ def test_baselines_are_predictions_of_every_image(films, config):
 # --- the shift to test ---
 
 
-def test_a_brighter_test_folder_is_measured(films, config):
-    index, images = look(films, config)
+def test_a_brighter_test_folder_is_measured(phantoms, config):
+    index, images = look(phantoms, config)
     brighter = images.copy()
     is_test = (index.split == "test").to_numpy()
     brighter[is_test] = np.clip(brighter[is_test].astype(int) + 40, 0, 255)
@@ -170,9 +163,9 @@ def test_a_brighter_test_folder_is_measured(films, config):
     assert before.test["NORMAL", "AUROC of 8 x 8 pixels"] < 0.7 < after.test["NORMAL", "AUROC of 8 x 8 pixels"]
 
 
-def test_the_baselines_learn_from_train_alone(films, config):
+def test_the_baselines_learn_from_train_alone(phantoms, config):
     """The labels of test, tune and val exchanged: no prediction changes."""
-    index, images = look(films, config)
+    index, images = look(phantoms, config)
     exchanged = index.assign(label=index.label.where(index.split == "train", 1 - index.label))
     usual, other = audit.baselines(index, images), audit.baselines(exchanged, images)
     np.testing.assert_array_equal(usual.logit, other.logit)

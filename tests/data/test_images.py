@@ -1,8 +1,5 @@
 """Decoding gives the right pixels, once, for any file that the index holds."""
 
-import dataclasses
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,11 +10,8 @@ from xraylib.files import UserError
 
 
 @pytest.fixture
-def indexed(world, tmp_path, config):
-    root = tmp_path / "chest_xray"
-    shutil.copytree(world[0], root)
-    config = dataclasses.replace(config, data=root, tune_folds=4)
-    return root, config, build_index(config)[0]
+def indexed(folder):
+    return *folder, build_index(folder[1])[0]
 
 
 def picture(size=(300, 200)):
@@ -44,6 +38,11 @@ def test_scaled_decoding_changes_little(tmp_path):
     with Image.open(tmp_path / "large.jpeg") as image:
         plain = np.asarray(image.convert("L").resize((128, 128), Image.Resampling.BOX), int)
     assert np.abs(decode(tmp_path / "large.jpeg", 128) - plain).mean() < 1
+
+
+def test_a_deep_png_of_12_bits_is_stretched(tmp_path):
+    Image.fromarray(np.tile(np.arange(256, dtype=np.uint16) * 16, (256, 1))).save(tmp_path / "a.png")
+    assert np.abs(decode(tmp_path / "a.png", 256)[100].astype(int) - np.arange(256)).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2916, 127)])

@@ -17,15 +17,6 @@ from xraylib.data import index as index_module
 from xraylib.data.index import assign_splits, build_index, compare_with_official, find_root, parse_name, sample_patients
 from xraylib.files import UserError
 
-
-@pytest.fixture
-def folder(world, tmp_path, config):
-    """A copy of the world that a test may spoil, and the settings that name it."""
-    root = tmp_path / "chest_xray"
-    shutil.copytree(world[0], root)
-    return root, dataclasses.replace(config, data=root, tune_folds=4)
-
-
 # --- names ---
 
 

@@ -14,10 +14,8 @@ from xraylib.data.index import parse_name
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    root = tmp_path_factory.mktemp("phantoms") / "chest_xray"
-    phantom.draw(root, images=160)
-    return root, sorted(root.rglob("*.jpeg"))
+def drawn(phantoms):
+    return phantoms, sorted(phantoms.rglob("*.jpeg"))
 
 
 def items(subtype, n=12):
@@ -110,32 +108,18 @@ def test_lungs_are_two_do_not_depend_on_the_disease_and_hold_the_lesion(drawn):
 # --- what must not tell the class ---
 
 
-def test_the_class_cannot_be_read_from_what_is_not_the_lesion():
-    # Bounds: with 80 + 80 images the SD of a chance AUROC is 0.046, so that 0.13 is nearly three of them.
+def test_the_class_cannot_be_read_from_what_is_not_the_lesion(drawn):
     rows = []
-    for i, subtype in enumerate(("normal", "bacteria", "normal", "virus") * 40):
-        item = phantom.Item("", subtype, 2000 + i, 2000 + i)
-        film = phantom.expose(phantom.shadow(item)[0], item)
-        grey = np.asarray(film, float)
-        rows.append((subtype != "normal", grey.mean(), grey.std(), film.width, film.height, film.width / film.height))
-    table = np.array(rows, float)
-    for column, name in enumerate(("mean", "SD", "width", "height", "aspect"), 1):
-        auroc = roc_auc_score(table[:, 0], table[:, column])
-        assert abs(auroc - 0.5) < 0.13, f"{name} tells the class: AUROC {auroc:.2f}"
-
-
-def test_the_class_cannot_be_read_from_the_encoding(drawn):
-    root, files = drawn
-    train = [file for file in files if file.is_relative_to(root / "train")]
-    ill = [file.parent.name == "PNEUMONIA" for file in train]
-    per_pixel, tables = [], []
-    for file in train:
-        with Image.open(file) as image:
-            per_pixel.append(file.stat().st_size / (image.width * image.height))
-            tables.append(sum(image.quantization[0]))
-    # 35 + 101 images: the SD of a chance AUROC is 0.057
-    assert abs(roc_auc_score(ill, per_pixel) - 0.5) < 0.17
-    assert abs(roc_auc_score(ill, tables) - 0.5) < 0.17
+    for file in drawn[1]:
+        with Image.open(file) as film:
+            grey, pixels = np.asarray(film, float), film.width * film.height
+            of_file = (film.width, film.height, film.width / film.height, sum(film.quantization[0]))
+        rows.append((grey.mean(), grey.std(), file.stat().st_size / pixels, *of_file))
+    ill = ["PNEUMONIA" in file.parts for file in drawn[1]]
+    names = ("mean", "SD", "bytes per pixel", "width", "height", "width / height", "JPEG quality")
+    for name, column in zip(names, np.array(rows).T, strict=True):
+        auroc = roc_auc_score(ill, column)
+        assert abs(auroc - 0.5) < 0.14, f"{name} tells the class: AUROC {auroc:.2f}"  # of chance the SD is .048
 
 
 # --- files ---
@@ -143,11 +127,11 @@ def test_the_class_cannot_be_read_from_the_encoding(drawn):
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path):
     for processes in (1, 2):
-        phantom.draw(tmp_path / str(processes) / "chest_xray", images=40, processes=processes)
+        phantom.draw(tmp_path / str(processes) / "chest_xray", images=24, processes=processes)
     first, second = (
         {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*") if p.is_file()} for n in "12"
     )
-    assert len(first) > 60
+    assert len(first) > 40
     assert first == second
 
 

@@ -1,11 +1,9 @@
 """A DICOM film -> grey levels as a viewer shows them, and what its header says that the study's films are not."""
 
-import pickle
 import re
 import subprocess
 import sys
-import threading
-import time
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ FRONTAL = {"AP", "PA", "LLD", "RLD"}  # LLD and RLD: lying on the left or right 
 FRONTAL_CODES = {"R-10206", "399348003", "R-10214", "272479007"}  # antero-posterior, postero-anterior: SRT, SNOMED CT
 YEARS = (1, 5)  # of the study's children
 ADULT = 18
-TIME_LIMIT = 60  # seconds for one film in the child process
+TIME_LIMIT = 60  # seconds for one film in the process that decodes it
 
 _BEGINNINGS = {bytes([group, 0, element, 0]) for group in (2, 8) for element in (0, 1, 2, 5, 8, 16, 22, 24)}
 _PILLOW = {  # JPEG baseline and extended, JPEG 2000 lossless and lossy
@@ -31,23 +29,11 @@ _PILLOW = {  # JPEG baseline and extended, JPEG 2000 lossless and lossy
     "1.2.840.10008.1.2.4.91",
 }
 _RLE = "1.2.840.10008.1.2.5"
-_CHILD = """
-import os, pickle, sys
-answers = os.fdopen(os.dup(1), "wb")
-os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the decoder prints
-from pydicom import dcmread
+_DECODE = """
+import sys, numpy, pydicom
 from pydicom.pixels import pixel_array
-while True:
-    try:
-        path = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        break
-    try:
-        answer = pixel_array(dcmread(path, force=True), decoding_plugin="gdcm")
-    except Exception as error:
-        answer = f"{type(error).__name__}: {error}"
-    pickle.dump(answer, answers, 5)
-    answers.flush()
+levels = pixel_array(pydicom.dcmread(sys.argv[1], force=True), decoding_plugin="gdcm")
+numpy.save(sys.argv[2], levels)
 """
 
 
@@ -120,53 +106,25 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
     elif syntax in _PILLOW:
         levels = pixel_array(header, decoding_plugin="pillow")
     else:
-        levels = _decoder.decode(path)
+        levels = _decode_apart(path)
     if not np.isfinite(levels).all():
         raise ValueError("pixels that are no finite numbers")
     return levels
 
 
-class _ChildDecoder:
-    """Decodes by gdcm in one child process, since gdcm aborts on some damaged files; a dead child is replaced."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.child: subprocess.Popen | None = None
-
-    def decode(self, path: Path) -> np.ndarray:
-        started = time.monotonic()
-        with self.lock:
-            answer = self._ask(str(path))
-            if answer is None and time.monotonic() - started < TIME_LIMIT:  # it may have died before it was asked
-                answer = self._ask(str(path))
-        if answer is None:
-            raise ValueError(f"damaged: the decoder ended, or took more than {TIME_LIMIT} s")
-        if isinstance(answer, str):
-            raise ValueError(answer)
-        return answer
-
-    def _ask(self, path: str) -> np.ndarray | str | None:
-        """Levels, or the decoder's message, or None where it died."""
-        if self.child is None or self.child.poll() is not None:
-            command, pipe = [sys.executable, "-P", "-c", _CHILD], subprocess.PIPE
-            self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        child = self.child
-        assert child.stdin and child.stdout
-        timer = threading.Timer(TIME_LIMIT, child.kill)
-        timer.start()
+def _decode_apart(path: Path) -> np.ndarray:
+    """Stored levels as gdcm decodes them, in a process of its own: it aborts on some damaged files, and may hang."""
+    with tempfile.TemporaryDirectory() as folder:
+        levels = Path(folder, "levels.npy")
+        command = [sys.executable, "-P", "-c", _DECODE, str(path), str(levels)]
         try:
-            pickle.dump(path, child.stdin)
-            child.stdin.flush()
-            return pickle.load(child.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            child.kill()
-            child.wait()
-            return None
-        finally:
-            timer.cancel()
-
-
-_decoder = _ChildDecoder()
+            ended = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"damaged: the decoder took more than {TIME_LIMIT} s") from None
+        if ended.returncode:
+            said = ended.stderr.decode(errors="replace").split("\n")[-2:-1]
+            raise ValueError(" ".join(["damaged: the decoder ended.", *said]))
+        return np.load(levels)
 
 
 def _coloured(levels: np.ndarray, header: Any) -> np.ndarray:
