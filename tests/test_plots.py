@@ -80,7 +80,7 @@ def test_titles_and_axes_say_what_is_shown_and_no_text_is_cut_off_or_covered(nam
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_an_empty_table_is_reported(name, predictions, points):
-    with pytest.raises(UserError, match="no rows"):
+    with pytest.raises(UserError, match=f"plots.{name}: the table has no rows"):
         DRAWINGS[name](predictions.iloc[:0], points, plots.figure()[1])
 
 

@@ -109,7 +109,6 @@ def _fewer_colours(data: bytes, colours: int) -> bytes:
 
 def counts(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """Films by split and subtype, a bar each; beside it the number of films and of children."""
-    _some(index, "counts", "the index table")
     table = index.groupby(["split", "subtype"]).agg(films=("path", "size"), children=("patient", "nunique"))
     table = table.reset_index().sort_values("split", key=lambda s: s.map(SPLITS.index), kind="stable")
     names = table.split + ", " + table.subtype
@@ -125,7 +124,6 @@ def counts(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
 def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """How many children have how many films, by class, on a logarithmic axis."""
-    _some(index, "patients", "the index table")
     each = index.groupby(["label", "patient"]).size().rename("films").reset_index()
     sns.histplot(each.assign(true=_true(each)), x="films", hue="true", palette=PALETTE, hue_order=PALETTE,
                  discrete=True, multiple="dodge", shrink=0.8, ax=ax)  # fmt: skip
@@ -138,7 +136,6 @@ def patients(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
 def sizes(index: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
     """Width against height in pixels, a point per film, by class."""
-    _some(index, "sizes", "the index table")
     mixed = index.assign(true=_true(index)).sample(frac=1, random_state=0)  # else the class drawn last hides the other
     sns.scatterplot(mixed, x="width", y="height", hue="true", style="true", palette=PALETTE, hue_order=PALETTE, s=10,
                     alpha=0.6, markers={"NORMAL": "o", "PNEUMONIA": "X"}, clip_on=False, ax=ax)  # fmt: skip
@@ -173,7 +170,6 @@ def val_grid(table: pd.DataFrame, images: Mapping[str, np.ndarray], points: Mapp
 
     table: predictions, one seed per network; images: path -> uint8 (h, w); points: (network, seed) -> operating point.
     """
-    _some(table, "val_grid", "predictions of the val folder")
     rows = table.drop_duplicates("path").sort_values(["label", "path"])
     what = f"Val split (n = {len(rows)}), one seed of each CNN; ✗: wrong"
     axes = radiographs([images[path] for path in rows.path], ["" for _ in rows.path], axes, what, kind)
@@ -220,7 +216,6 @@ def flow(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
     table: name, parent (a name, "" for the first), n_films, n_children; each parent stands before its children.
     """
-    _some(table, "flow", "columns name, parent, n_films and n_children")
     children = table.groupby("parent").name.apply(list).to_dict()
     at: dict[str, tuple[float, float]] = {}
 
@@ -293,7 +288,6 @@ def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame, kind: str 
     history: network, seed, epoch, loss, tune_loss, accuracy, tune_accuracy, of networks with several epochs; index:
     adds n; events: epoch -> name, drawn as vertical lines.
     """
-    _some(history, "learning_curves", "the history table")
     long = history[history.groupby("network").epoch.transform("nunique") > 1]
     for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
         for name, column, colour, dash in (
@@ -384,7 +378,6 @@ def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: s
     rows = rows.assign(look=named.str.replace("_ensemble_ensemble", "_ensemble"))
     rows = rows[rows.look.isin(NETWORKS)]
     rows = rows.sort_values(["statistic", "look"], key=lambda s: s.map([*statistics, *NETWORKS].index), kind="stable")
-    _some(rows, "operating_points", f"rows of metrics.csv on {split}")
     n = f"(n = {int(rows.n_films.iloc[0]):,}, {_n(int(rows.n_children.iloc[0]), 'child')})"
     return forest(rows, ax, "statistic", f"Results, {split} split {n}", group="look", kind=kind)
 
@@ -421,7 +414,6 @@ def published_comparison(table: pd.DataFrame, ax: Axes, index: pd.DataFrame, kin
 
     table: quantity, source ("published" or "replayed"), value (shares); index: adds n.
     """
-    _some(table, "published_comparison", "columns quantity, source and value")
     looks = {"published": (BLACK, "|", 12), "replayed": (ORANGE, "s", 4.5)}
     for source, (colour, marker, size) in looks.items():
         part = table[table.source == source]
@@ -455,7 +447,7 @@ def confusion(table: pd.DataFrame, points: Mapping, ax: Axes, kind: str = "") ->
 
 def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
     """ROC curves of every network in the table, a thin line per seed; markers at the operating points."""
-    _curves(table, ax, points, lambda label, p: roc_curve(label, p)[:2], roc_auc_score, "AUROC",
+    _curves(_networks(table, "roc"), ax, points, lambda label, p: roc_curve(label, p)[:2], roc_auc_score, "AUROC",
             lambda at: (1 - at["specificity"], at["sensitivity"]))  # fmt: skip
     ax.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
@@ -465,7 +457,8 @@ def roc(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str 
 
 def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping | None = None, kind: str = "") -> Axes:
     """Precision (PPV) against recall (sensitivity), a thin line per seed; dotted: the split's prevalence."""
-    _curves(table, ax, points, lambda label, p: precision_recall_curve(label, p, drop_intermediate=True)[1::-1],
+    networks = _networks(table, "precision_recall")
+    _curves(networks, ax, points, lambda label, p: precision_recall_curve(label, p, drop_intermediate=True)[1::-1],
             average_precision_score, "average precision", lambda at: (at["sensitivity"], at["ppv"]))  # fmt: skip
     prevalence = table.drop_duplicates("path").label.mean()
     ax.axhline(prevalence, linestyle=":", color=GREY, linewidth=0.8, label=f"prevalence {prevalence:.2f}")
@@ -474,9 +467,9 @@ def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping | None = Non
     return _title(ax, "Precision and recall", table, kind)
 
 
-def _curves(table, ax: Axes, points, curve, area, what: str, place) -> None:
+def _curves(networks, ax: Axes, points, curve, area, what: str, place) -> None:
     """curve, area: label, probability -> x, y and the area, called `what`; place: statistics -> x, y of the marker."""
-    for network, seeds in _networks(table, what):
+    for network, seeds in networks:
         colour, dash, marker, name = _look(network)
         for seed, part in seeds:
             ax.plot(*curve(part.label, part.probability), dash, color=colour, linewidth=0.8, drawstyle="steps-post")
@@ -526,15 +519,16 @@ def shortcuts(table: pd.DataFrame, network: Mapping[str, float], ax: Axes, index
     return _title(ax, "Shortcuts, " + ", ".join(n), None, kind)
 
 
-def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np.ndarray:
+def reliability(table: pd.DataFrame, axes, kind: str = "") -> np.ndarray:
     """Observed share of PNEUMONIA by predicted probability, with Wilson's intervals, and counts per bin underneath."""
     upper, lower = axes
     networks = _networks(table, "reliability")
     for i, (network, seeds) in enumerate(networks):
         colour, dash, marker, name = _look(network)
         together = pd.concat([part for _, part in seeds])
-        place = np.minimum((together.probability * bins).astype(int), bins - 1)
-        bars = together.groupby(place).agg(p=("probability", "mean"), observed=("label", "mean"), n=("label", "size"))
+        bars = together.groupby(metrics.bin_of(together.probability)).agg(
+            p=("probability", "mean"), observed=("label", "mean"), n=("label", "size")
+        )
         films = np.maximum((bars.n / len(seeds)).round().astype(int), 1)  # films, not seeds times films
         found = (bars.observed * films).round().astype(int)
         ends = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(found, films, strict=True)]
@@ -542,7 +536,7 @@ def reliability(table: pd.DataFrame, axes, kind: str = "", bins: int = 10) -> np
         upper.vlines(bars.p, [end.low for end in ends], [end.high for end in ends], color=colour, linewidth=0.8)
         upper.plot(bars.p, bars.observed, dash + marker, color=colour, label=f"{name}: ECE {error:.3f}", **MARK)
         for bin_, n in films.items():
-            lower.text((bin_ + 0.5) / bins, i, n, color=colour, ha="center", va="center", fontsize=6.5)
+            lower.text((bin_ + 0.5) / metrics.BINS, i, n, color=colour, ha="center", va="center", fontsize=6.5)
     upper.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8, label="perfect")
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed share of pneumonia")
     lower.set(xlim=(0, 1), ylim=(len(networks) - 0.5, -0.5), yticks=[], ylabel="films\nper bin")
@@ -572,7 +566,6 @@ def decision_curve(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
 def risk_coverage(table: pd.DataFrame, ax: Axes, n: int, kind: str = "") -> Axes:
     """Accuracy on the films that the network is surest of. table: network, coverage, accuracy, sd."""
-    _some(table, "risk_coverage", "columns network, coverage, accuracy and sd")
     for network, part in table.groupby("network", sort=False):
         colour, dash, marker, name = _look(network)
         ax.plot(100 * part.coverage, part.accuracy, dash + marker, color=colour, label=name, **MARK)
@@ -592,7 +585,6 @@ def robustness(table: pd.DataFrame, statistic: str, ax: Axes, n: int, kind: str 
     """
     part = table[table.statistic == statistic].assign(sd=lambda t: t.sd.fillna(0))
     last = part[(part.corruption != "none") & (part.severity == part.groupby("corruption").severity.transform("max"))]
-    _some(last, "robustness", f"rows of {statistic}")
     order = last[last.network == "xray_cnn"].sort_values("value", ascending=False, kind="stable").corruption.tolist()
     names = last.corruption + " " + last.amount.map("{:g}".format) + " " + last.unit
     names = names.replace({"JPEG quality 5 quality": "JPEG quality 5", "inverted 1 grey levels inverted": "inverted"})
@@ -625,7 +617,6 @@ def sanity_check(table: pd.DataFrame, ax: Axes, kind: str = "") -> Axes:
 
     table: saliency.sanity_check's, with columns network, map and n_films added.
     """
-    _some(table, "sanity_check", "saliency.sanity_check")
     groups = table.groupby(["network", "map"], sort=False)
     for (colour, dash, marker), ((network, name), part) in zip(OTHERS, groups, strict=False):
         x = 100 * part.layers / part.layers.max()
@@ -646,7 +637,6 @@ def deletion(curves: pd.DataFrame, areas: pd.DataFrame, ax: Axes, kind: str = ""
 
     curves: method, share, probability; areas: method, n_films, area, lower, upper (columns of saliency.deletion).
     """
-    _some(curves, "deletion", "columns method, share and probability")
     of = areas.set_index("method")
     for (colour, dash, marker), (name, rows) in zip(OTHERS, curves.groupby("method", sort=False), strict=False):
         text = f"{name}: {of.area[name]:.2f} ({of.lower[name]:.2f}-{of.upper[name]:.2f})"

@@ -53,7 +53,11 @@ def computed(content: bytes, images: np.ndarray, name: str) -> np.ndarray:
 def films():
     """500 phantoms, uint8 (500, SIZE, SIZE): twenty drawn, each in 25 exposures."""
     shadows = {item: phantom.shadow(item)[0] for item in phantom.plan(66)[:20]}
-    exposed = [phantom.expose(shadow, item, seed) for item, shadow in shadows.items() for seed in range(25)]
+    exposed = [
+        phantom.expose(shadow, dataclasses.replace(item, image=i))
+        for item, shadow in shadows.items()
+        for i in range(25)
+    ]
     return np.stack([shrink(film.convert("L"), SIZE) for film in exposed])
 
 

@@ -33,6 +33,8 @@ CANCELLOUS = 0.32  # vertebral bodies: marrow between thin plates of bone
 
 AIR = 2.0  # cm of lung along a ray that make it part of the lung fields; behind the heart there is less
 
+SEED = 0
+FILMS = 600
 MARKER = "PHANTOMS.txt"
 NOTICE = "Synthetic phantoms drawn by xraylib.phantom: no patients, and no evidence about any.\n"
 
@@ -50,9 +52,9 @@ class Item:
 # --- the list of images ---
 
 
-def plan(images: int, seed: int = 0) -> list[Item]:
+def plan(images: int) -> list[Item]:
     """The images to draw, in the proportions of the archive (but with a val folder of 8 + 8, as it has)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     rest = images - 16
     test, train = round(rest / 4), rest - round(rest / 4)
     shares = {
@@ -134,20 +136,20 @@ def _clouds(rng: np.random.Generator, coarse: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Child:
-    """One child's proportions (factors about 1, or cm) and the seed of what varies more finely."""
+    """One child's proportions, factors about 1; the number seeds what varies more finely."""
 
+    number: int
     width: float
     height: float
     heart: float
     vessels: float
     fat: float
-    seed: tuple[int, int]
 
 
-def _child(seed: int, patient: int) -> Child:
-    rng = np.random.default_rng([seed, patient])
+def _child(patient: int) -> Child:
+    rng = np.random.default_rng([SEED, patient])
     width, height, heart, vessels, fat = rng.uniform([0.92, 0.92, 0.85, 0.5, 0.8], [1.08, 1.08, 1.2, 1.3, 1.25])
-    return Child(width, height, heart, vessels, fat, (seed, patient))
+    return Child(patient, width, height, heart, vessels, fat)
 
 
 def _lungs(x, y, child: Child) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +202,7 @@ def _skeleton(x, y, child: Child) -> tuple[np.ndarray, np.ndarray]:
 
 def _vessels(x, y, child: Child) -> np.ndarray:
     """Soft-tissue paths (cm) of the vessels that branch from both hila into the lungs."""
-    rng = np.random.default_rng([*child.seed, 1])
+    rng = np.random.default_rng([SEED, child.number, 1])
     path = np.zeros_like(x)
     for side in (-1, 1):
         trunks = [((side * 2.2, 0.2), a, 0.34) for a in rng.normal([-1.1, -0.35, 0.35, 0.95, 1.35], 0.12)]
@@ -257,21 +259,21 @@ def _viral(x, y, lungs, rng: np.random.Generator) -> np.ndarray:
 # --- from shadow to film ---
 
 
-def lung_fields(item: Item, seed: int = 0) -> np.ndarray:
+def lung_fields(item: Item) -> np.ndarray:
     """Where the rays meet more than AIR cm of lung, diseased or not: bool (GRID, GRID), without heart and domes."""
-    x, y = _rays(np.random.default_rng([seed, item.image, 3]))
-    left, right = _lungs(x, y, _child(seed, item.patient))
+    x, y = _rays(np.random.default_rng([SEED, item.image, 3]))
+    left, right = _lungs(x, y, _child(item.patient))
     return left + right > AIR
 
 
-def shadow(item: Item, seed: int = 0, lesion: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def shadow(item: Item, lesion: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Attenuation along each ray, float (GRID, GRID), and the mask of the lesion, bool (all False without one).
 
     lesion=False draws the same child on the same table without the disease.
     """
-    child = _child(seed, item.patient)
-    rng = np.random.default_rng([seed, item.patient, 2])  # the disease is the child's, the pose is the film's
-    x, y = _rays(np.random.default_rng([seed, item.image, 3]))
+    child = _child(item.patient)
+    rng = np.random.default_rng([SEED, item.patient, 2])  # the disease is the child's, the pose is the film's
+    x, y = _rays(np.random.default_rng([SEED, item.image, 3]))
     lungs = _lungs(x, y, child)
     air = lungs[0] + lungs[1]
     share = np.zeros_like(x)
@@ -312,9 +314,9 @@ def _body(x, y, child: Child) -> np.ndarray:
     return np.maximum(np.maximum(chest, neck), np.maximum(arms, shoulders))
 
 
-def expose(attenuation: np.ndarray, item: Item, seed: int = 0) -> Image.Image:
+def expose(attenuation: np.ndarray, item: Item) -> Image.Image:
     """The film of a shadow: scatter, noise, exposure, collimator, marker and size, none of which knows the class."""
-    rng = np.random.default_rng([seed, item.image, 4])
+    rng = np.random.default_rng([SEED, item.image, 4])
     primary = np.exp(-attenuation)
     scatter = gaussian_filter(primary, GRID * 0.09) * rng.uniform(0.25, 0.6)
     quanta = rng.uniform(1500, 6000)
@@ -358,13 +360,13 @@ def lung_mask(root: Path, path: str) -> np.ndarray:
         return np.asarray(image) > 127
 
 
-def _draw_one(item: Item, root: Path, masks: Path, lungs: Path, seed: int) -> None:
-    attenuation, mask = shadow(item, seed)
-    image = expose(attenuation, item, seed)
-    quality = int(np.random.default_rng([seed, item.image, 5]).integers(70, 96))
+def _draw_one(item: Item, root: Path, masks: Path, lungs: Path) -> None:
+    attenuation, mask = shadow(item)
+    image = expose(attenuation, item)
+    quality = int(np.random.default_rng([SEED, item.image, 5]).integers(70, 96))
     (root / item.path).parent.mkdir(parents=True, exist_ok=True)
     image.save(root / item.path, quality=quality, comment=b"synthetic phantom")
-    _save_mask(lung_fields(item, seed), lungs / item.path, image.size)
+    _save_mask(lung_fields(item), lungs / item.path, image.size)
     if item.subtype != "normal":
         _save_mask(mask, masks / item.path, image.size)
 
@@ -374,17 +376,17 @@ def _save_mask(mask: np.ndarray, path: Path, size: tuple[int, int]) -> None:
     Image.fromarray(np.uint8(255) * mask).resize(size, Image.Resampling.NEAREST).save(path.with_suffix(".png"))
 
 
-def draw(root: Path, seed: int = 0, images: int = 600, processes: int | None = None) -> None:
+def draw(root: Path, images: int = FILMS, processes: int | None = None) -> None:
     """Draw a chest_xray folder at `root`, and masks in root.parent: lesions in masks/, lungs in lungs/; all or nothing.
 
-    The bytes follow from seed and images alone, whatever the number of processes (default: all cores).
+    The bytes follow from `images` alone, whatever the number of processes (default: all cores).
     """
-    items = plan(images, seed)
+    items = plan(images)
     with mendable(root):
         root.parent.mkdir(parents=True, exist_ok=True)
     with mendable(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as name:
         new, masks, lungs = (Path(name) / part for part in ("chest_xray", "masks", "lungs"))
-        one = partial(_draw_one, root=new, masks=masks, lungs=lungs, seed=seed)
+        one = partial(_draw_one, root=new, masks=masks, lungs=lungs)
         with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
             list(tqdm(pool.map(one, items, chunksize=8), "drawing phantoms", len(items), mininterval=2, delay=2))
         (new / MARKER).write_text(NOTICE)
@@ -396,22 +398,20 @@ def draw(root: Path, seed: int = 0, images: int = 600, processes: int | None = N
 
 
 def main() -> int:
-    """Command line: python -m xraylib.data.phantom build/phantoms/chest_xray [--images 600] [--seed 0]."""
+    """Command line: python -m xraylib.data.phantom build/phantoms/chest_xray."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    folder = parser.parse_args().folder
     try:
         with alone() as waited:
-            drawn, this = arguments.folder / MARKER, Path(__file__)
+            drawn, this = folder / MARKER, Path(__file__)
             if waited and drawn.exists() and drawn.stat().st_mtime >= this.stat().st_mtime:
                 return 0
-            draw(arguments.folder, arguments.seed, arguments.images)
+            draw(folder)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"wrote {arguments.images} synthetic phantoms to {arguments.folder}; their lesions and lungs: masks/, lungs/")
+    print(f"wrote {FILMS} synthetic phantoms to {folder}; their lesions and lungs: masks/, lungs/")
     return 0
 
 

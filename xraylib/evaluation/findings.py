@@ -320,7 +320,7 @@ def calibration(metrics: pd.DataFrame) -> str:
 
 
 def decision_curve(test: pd.DataFrame) -> str:
-    """test: predictions on test, as for plots.decision_curve; thresholds from 2 % to 60 %, as in the figure."""
+    """test: predictions on test, as for plots.decision_curve; thresholds from 2 % to 60 %."""
     parts, thresholds = [], np.linspace(0.02, 0.6, 59)
     for network, rows in test.groupby("network", sort=False):
         each = [net_benefit(part.label, part.probability, thresholds) for _, part in rows.groupby("seed")]

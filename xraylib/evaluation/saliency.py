@@ -133,10 +133,10 @@ def dark(images: np.ndarray) -> np.ndarray:
 # --- tests of a map ---
 
 
-def phantom_masks(config: Config, rows: pd.DataFrame, draw=phantom.lesion_mask, size: int | None = None) -> np.ndarray:
-    """Lesions (phantom.lesion_mask) or lungs (phantom.lung_mask) of these phantoms' films: bool (n, size, size)."""
-    masks = [Image.fromarray(draw(config.data, path)) for path in rows.path]
-    shape = (size or config.image_size,) * 2
+def lesion_masks(config: Config, rows: pd.DataFrame) -> np.ndarray:
+    """The lesions of these phantoms in the film: bool (n, film_size, film_size)."""
+    masks = [Image.fromarray(phantom.lesion_mask(config.data, path)) for path in rows.path]
+    shape = (config.film_size, config.film_size)
     return np.stack([np.asarray(mask.resize(shape, Image.Resampling.BOX)) for mask in masks])
 
 
