@@ -14,7 +14,8 @@ export XRAY_MASKS := $(if $(value MASKS),$(value MASKS),$(value XRAY_MASKS))
 REAL := $(if $(value XRAY_DATA),yes,$(shell { [ -e data/chest_xray ] || [ -L data/chest_xray ]; } && echo yes))
 PROFILE := $(if $(REAL),full,demo)
 export XRAY_PROFILE := $(PROFILE)
-# Settings that a user keeps at home must not change a result.
+# Settings that a user keeps at home must not change a result, or have each process compile TensorFlow's modules again.
+unexport PYTHONDONTWRITEBYTECODE
 export KERAS_HOME := $(CURDIR)/build/keras
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/ipython
