@@ -62,11 +62,11 @@ PROFILES: dict[str, dict[str, Any]] = {
     "demo": {
         "epochs": 16,
         "batch_size": 16,
-        # From 350 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
+        # From 300 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
         "without": ("zoom", "aspect", "tone"),
-        "locator_epochs": 10,
-        "published_steps": 400,
-        "published_validation_steps": 200,
+        "locator_epochs": 6,
+        "published_steps": 300,
+        "published_validation_steps": 100,
     },
     "sample": {
         "seeds": (0, 1),

@@ -19,13 +19,13 @@ def drawn(phantoms):
 
 
 def items(subtype, n=12):
-    return [item for item in phantom.plan(600) if item.subtype == subtype][:n]
+    return [item for item in phantom.plan(480) if item.subtype == subtype][:n]
 
 
 # --- the list ---
 
 
-@pytest.mark.parametrize("images", [100, 160, 600])
+@pytest.mark.parametrize("images", [100, 160, 480])
 def test_the_list_has_the_archives_folders_and_shares(images):
     table = pd.DataFrame(map(dataclasses.asdict, phantom.plan(images)))
     assert len(table) == images
@@ -37,7 +37,7 @@ def test_the_list_has_the_archives_folders_and_shares(images):
 
 
 def test_names_are_read_as_the_children_that_were_drawn():
-    plan = phantom.plan(600)
+    plan = phantom.plan(480)
     folders = {}
     for item in plan:
         subtype, patient, _ = parse_name(item.path.split("/")[-1])

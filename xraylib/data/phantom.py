@@ -34,7 +34,7 @@ CANCELLOUS = 0.32  # vertebral bodies: marrow between thin plates of bone
 AIR = 2.0  # cm of lung along a ray that make it part of the lung fields; behind the heart there is less
 
 SEED = 0
-FILMS = 600
+FILMS = 480
 MARKER = "PHANTOMS.txt"
 NOTICE = "Synthetic phantoms drawn by xraylib.phantom: no patients, and no evidence about any.\n"
 
