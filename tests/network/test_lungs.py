@@ -28,7 +28,7 @@ def films_with_lungs(n=64, size=64):
 @pytest.fixture(scope="module")
 def trained():
     films, masks = films_with_lungs()
-    config = dataclasses.replace(load_config("sample", {}), batch_size=8, locator_epochs=8)
+    config = dataclasses.replace(load_config("sample", {}), batch_size=8, locator_epochs=4)
     small = np.stack([frames.shrink(mask, lungs.MASK) for mask in masks])
     return lungs.train(films, small, config), films, small
 
