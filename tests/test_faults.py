@@ -24,7 +24,7 @@ from xraylib.config import Config
 from xraylib.data.decode import MOST_PIXELS, decode
 from xraylib.data.images import load_images
 from xraylib.data.index import CLASSES, FOLDERS, LEAST_SIDE, WORKERS, _row, build_index, load_index
-from xraylib.files import UserError, whole, write_bytes, write_table
+from xraylib.files import UserError, atomic, write_bytes, write_table
 
 RNG = np.random.default_rng(0)
 FILM = Image.fromarray(RNG.integers(40, 220, (6, 5), dtype=np.uint8)).resize((40, 48), Image.Resampling.BICUBIC)
@@ -280,7 +280,7 @@ def small_disk():
 def write_network(path):
     from xraylib.network.backend import keras
 
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)]).save(temporary)
 
 

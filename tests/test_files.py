@@ -6,13 +6,13 @@ import sys
 import pandas as pd
 import pytest
 
-from xraylib.files import alone, whole, write_bytes, write_json, write_table
+from xraylib.files import alone, atomic, write_bytes, write_json, write_table
 
 
 def test_a_failure_leaves_the_earlier_file_and_no_rest(tmp_path):
     path = tmp_path / "metrics.json"
     write_bytes(b"earlier", path)
-    with pytest.raises(RuntimeError), whole(path) as temporary:
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
         temporary.write_bytes(b"half")
         raise RuntimeError
     assert path.read_bytes() == b"earlier"

@@ -207,7 +207,7 @@ def test_a_threshold_that_test_chose_is_hollow_and_what_the_train_folder_gave_ha
     table = pd.DataFrame(rows, columns=["group", "row", "measured_on", "test_chose_threshold"])
     table = table.assign(statistic="accuracy", value=0.9, lower=0.8, upper=0.95, n_films=624)
     fig, axes = plots.figure(1, 2)
-    plots.story(table, axes)
+    plots.comparison(table, axes)
     faces = [line.get_markerfacecolor() for line in axes[1].lines[1:6:2]]
     assert [face == "white" for face in faces] == [False, False, True]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["claimed *", "ours", "theirs"]

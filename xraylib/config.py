@@ -34,7 +34,7 @@ class Config:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
-    without: tuple[str, ...] = ()  # names of augment.RANGES that are left out
+    augmentations_off: tuple[str, ...] = ()  # names of augment.RANGES
 
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000
@@ -63,7 +63,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "epochs": 16,
         "batch_size": 16,
         # From 300 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
-        "without": ("zoom", "aspect", "tone"),
+        "augmentations_off": ("zoom", "aspect", "tone"),
         "locator_epochs": 6,
         "published_steps": 300,
         "published_validation_steps": 100,

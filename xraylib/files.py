@@ -34,7 +34,7 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, that takes its place on success and vanishes on failure.
 
     Its bytes are on the disk first, so that even a power cut leaves the earlier file or the new one. Raises UserError
@@ -102,7 +102,7 @@ def say(message: str) -> None:
 
 def write_bytes(data: bytes, path: Path) -> None:
     """Write bytes to `path`, whole or not at all."""
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -113,7 +113,7 @@ def write_json(value: object, path: Path) -> None:
 
 def write_array(array: np.ndarray, path: Path) -> None:
     """Write a NumPy array (.npy), whole or not at all."""
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         np.save(temporary, array)
 
 

@@ -382,7 +382,7 @@ def operating_points(table: pd.DataFrame, ax: Axes, split: str = "test", kind: s
     return forest(rows, ax, "statistic", f"Results, {split} split {n}", group="look", kind=kind)
 
 
-def story(table: pd.DataFrame, axes, kind: str = ""):
+def comparison(table: pd.DataFrame, axes, kind: str = ""):
     """What was claimed, the same on test, baselines, this study and other work: AUROC on axes[0], accuracy on axes[1].
 
     table: group, row, measured_on, statistic, value, lower, upper, n_films, and test_chose_threshold (bool).

@@ -167,8 +167,8 @@ def test_the_baselines_learn_from_train_alone(phantoms, config):
     """The labels of test, tune and val exchanged: no prediction changes."""
     index, images = look(phantoms, config)
     exchanged = index.assign(label=index.label.where(index.split == "train", 1 - index.label))
-    usual, other = audit.baselines(index, images), audit.baselines(exchanged, images)
-    np.testing.assert_array_equal(usual.logit, other.logit)
+    first, second = audit.baselines(index, images), audit.baselines(exchanged, images)
+    np.testing.assert_array_equal(first.logit, second.logit)
 
 
 def test_the_border_is_the_margin_and_nothing_inside():
@@ -193,8 +193,8 @@ def test_the_properties_of_a_box():
     assert properties["width / height of the box"] == pytest.approx([2.0, np.nan, 2.0], nan_ok=True)
 
 
-def test_what_a_property_tells_and_how_surely():
-    """It is 1 in 80 % of the ill and 30 % of the healthy: AUROC .5 + (.8 - .3) / 2 = .75.
+def test_the_auroc_of_a_property_and_its_standard_error():
+    """It is 1 in 80 % of films of PNEUMONIA and 30 % of NORMAL: AUROC .5 + (.8 - .3) / 2 = .75.
 
     Its variance is (.8 * .2 / 100 + .3 * .7 / 100) / 4, with 100 patients a class; that each has two films, which are
     alike, adds nothing. Four films with NaN count nowhere.

@@ -53,9 +53,9 @@ def test_names_are_read_as_the_children_that_were_drawn():
 @pytest.mark.parametrize("subtype", ["bacteria", "virus"])
 def test_a_lesion_adds_attenuation_where_its_mask_is_and_hardly_elsewhere(subtype):
     for item in items(subtype, 6):
-        ill, mask = phantom.shadow(item)
-        well, _ = phantom.shadow(item, lesion=False)
-        added = ill - well
+        diseased, mask = phantom.shadow(item)
+        healthy, _ = phantom.shadow(item, lesion=False)
+        added = diseased - healthy
         assert added[mask].mean() > 10 * np.abs(added[~mask]).mean()
         assert added.min() > -1e-3
 
@@ -115,10 +115,10 @@ def test_the_class_cannot_be_read_from_what_is_not_the_lesion(drawn):
             grey, pixels = np.asarray(film, float), film.width * film.height
             of_file = (film.width, film.height, film.width / film.height, sum(film.quantization[0]))
         rows.append((grey.mean(), grey.std(), file.stat().st_size / pixels, *of_file))
-    ill = ["PNEUMONIA" in file.parts for file in drawn[1]]
+    label = ["PNEUMONIA" in file.parts for file in drawn[1]]
     names = ("mean", "SD", "bytes per pixel", "width", "height", "width / height", "JPEG quality")
     for name, column in zip(names, np.array(rows).T, strict=True):
-        auroc = roc_auc_score(ill, column)
+        auroc = roc_auc_score(label, column)
         assert abs(auroc - 0.5) < 0.14, f"{name} tells the class: AUROC {auroc:.2f}"  # of chance the SD is .048
 
 

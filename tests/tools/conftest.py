@@ -22,7 +22,7 @@ def clone(tmp_path):
 
 @pytest.fixture
 def start(clone):
-    """Starts a command in the clone, without the settings of whoever runs the tests; what it prints is one text."""
+    """Starts a command in the clone, without the settings of the user; what it prints is one text."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("XRAY", "DATA", "MAKE", "MFLAGS"))}
 
     def of(*command, **more):

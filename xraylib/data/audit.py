@@ -1,7 +1,7 @@
 """Index and decoded images -> what is wrong with the data: shared patients, copies, shortcuts, the shift to test.
 
-A shortcut is a property that is not lung and yet tells the class. Each is judged as a network would be: a small model
-learns it from the train split, and is scored on patients that it has not met.
+A shortcut is a property that is not lung and yet predicts the class. Each is scored as a network would be: a small
+model learns it from the train split and predicts patients that it has not met.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -126,10 +126,10 @@ def _near_pairs(hashes: np.ndarray, near: int) -> tuple[np.ndarray, np.ndarray, 
 
 
 def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
-    """How well the class can be told from what is not lung.
+    """How well what is not lung predicts the class.
 
     Columns: property, train (AUROC on patients held out in turn from the train split), test (AUROC on test of the model
-    learned from the train split), note. A property with one value everywhere tells nothing: AUROCs are NaN and the note
+    learned from the train split), note. Where a property has one value everywhere, AUROCs are NaN and the note
     says so.
     """
     train, test = (np.flatnonzero(index.split == split) for split in ("train", "test"))
@@ -249,7 +249,7 @@ def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame
 
 
 def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
-    """How well each property tells the class: columns property, films, train, test (AUROCs).
+    """How well each property predicts the class: columns property, films, train, test (AUROCs).
 
     properties: name -> float (len(index),) or (len(index), k); films where it is NaN are left out. train: gradient
     boosting on patients held out in turn from the train split; test: learned from all of train.

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from xraylib.config import Config
 from xraylib.data.decode import decode
 from xraylib.data.index import CHUNK, WORKERS, find_root
-from xraylib.files import UserError, whole, write_table
+from xraylib.files import UserError, atomic, write_table
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
@@ -29,7 +29,7 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
     old = np.load(array, mmap_mode="r") if at_hand else np.empty(0)
     rows.unlink(missing_ok=True)  # from here until both files are whole, neither is believed
     started = time.monotonic()
-    with whole(array) as temporary:
+    with atomic(array) as temporary:
         new = _blank(temporary, (len(index), config.film_size, config.film_size))
         for i, digest in enumerate(index.sha256):
             if digest in at_hand:

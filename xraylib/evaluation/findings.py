@@ -86,9 +86,9 @@ def sizes(index: pd.DataFrame) -> str:
     by = index.groupby("label")[["width", "height"]].median()
     if index.width.nunique() == index.height.nunique() == 1:
         return f"{SHOWS}Here every film has {by.width[0]:.0f} x {by.height[0]:.0f} pixels: no size to learn from."
-    normal, ill = (f"{by.width[label]:,.0f} x {by.height[label]:,.0f}" for label in (0, 1))
+    normal, pneumonia = (f"{by.width[label]:,.0f} x {by.height[label]:,.0f}" for label in (0, 1))
     word = "differ: the size tells the class" if (by.loc[0] / by.loc[1] - 1).abs().max() > 0.1 else "are much the same"
-    return f"{SHOWS}Medians of NORMAL films, {normal} pixels, and of PNEUMONIA films, {ill}, {word}."
+    return f"{SHOWS}Medians of NORMAL films, {normal} pixels, and of PNEUMONIA films, {pneumonia}, {word}."
 
 
 def framing_film(table: pd.DataFrame, source: str) -> str:

@@ -54,18 +54,18 @@ def dataset(order: np.ndarray, make: Callable, shapes: list[tuple[int, ...]]) ->
 
 
 @tf.function
-def augment(images: tf.Tensor, seed: tf.Tensor, without: tuple[str, ...] = ()) -> tf.Tensor:
-    """Varied images: float32 (batch, size, size, 1) in [0, 255] -> the same; seed: int32 (2,); without: of RANGES."""
-    amounts = draw(images.shape[0], seed, without)
+def augment(images: tf.Tensor, seed: tf.Tensor, off: tuple[str, ...] = ()) -> tf.Tensor:
+    """Varied images: float32 (batch, size, size, 1) in [0, 255] -> the same; seed: int32 (2,); off: names of RANGES."""
+    amounts = draw(images.shape[0], seed, off)
     return exposed(posed(images, amounts), amounts, seed)
 
 
-def draw(n: int, seed: tf.Tensor, without: tuple[str, ...] = ()) -> Amounts:
-    """Name of RANGES -> random amounts of n images, float32 (draws, n); zeros for the names in `without`."""
+def draw(n: int, seed: tf.Tensor, off: tuple[str, ...] = ()) -> Amounts:
+    """Name of RANGES -> random amounts of n images, float32 (draws, n); zeros for the names in `off`."""
     draws = [DRAWS.get(name, 1) for name in RANGES]
     shares = tf.split(tf.random.stateless_uniform((sum(draws), n), seed), draws)
     return {
-        name: tf.zeros_like(share) if name in without else low + (high - low) * share
+        name: tf.zeros_like(share) if name in off else low + (high - low) * share
         for (name, (low, high)), share in zip(RANGES.items(), shares, strict=True)
     }
 

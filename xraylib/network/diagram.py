@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xraylib.files import UserError, whole
+from xraylib.files import UserError, atomic
 from xraylib.network.backend import keras
 
 
@@ -15,7 +15,7 @@ def model_diagram(model: keras.Model, path: Path) -> None:
     """Draw a network's layers with their output shapes as a PNG; UserError where there is no graphviz."""
     packaged = Path(sys.executable).with_name("graphviz-pure")  # needs no root
     graphviz = shutil.which(packaged) or shutil.which("dot")
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         if graphviz is None:
             raise UserError(f"{packaged}: no graphviz. Wanted the package graphviz-pure: pip install graphviz-pure")
         graph = keras.utils.model_to_dot(model, show_shapes=True, show_layer_names=False, dpi=110)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from xraylib.config import REPOSITORY, Config
 from xraylib.data import frames
 from xraylib.data.frames import MASK, SMALL, Box
-from xraylib.files import UserError, say, whole, write_table
+from xraylib.files import UserError, atomic, say, write_table
 from xraylib.network import augment, backend
 from xraylib.network.backend import keras, tf
 from xraylib.network.model import FusedBatchNormalization
@@ -79,7 +79,7 @@ def locator(films: np.ndarray, index: pd.DataFrame, config: Config) -> keras.Mod
             say(f"lungs: trained on {len(masks):,} masks of the train split, 1 to 2 minutes")
             save_network(train(films, masks, config), source)
     if source != config.locator_file:
-        with whole(config.locator_file) as temporary:
+        with atomic(config.locator_file) as temporary:
             shutil.copyfile(source, temporary)
     return load_network(config.locator_file, (MASK, MASK, 1))
 

@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from xraylib.config import Config
 from xraylib.data.frames import Box
-from xraylib.files import UserError, say, whole, write_json, write_table
+from xraylib.files import UserError, atomic, say, write_json, write_table
 from xraylib.network import augment, backend, lungs, model, optimizer, published
 from xraylib.network.backend import keras, tf
 from xraylib.network.weights import load_network, save_network
@@ -33,7 +33,7 @@ def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say 
     folders = [train_one(*name, index, images, config, say) for name in names]
     seconds: dict[str, dict[str, float]] = {network: {} for network in NETWORKS}
     for (network, seed), folder in zip(names, folders, strict=True):
-        with whole(config.network_file(network, seed)) as temporary:
+        with atomic(config.network_file(network, seed)) as temporary:
             shutil.copyfile(folder / "model.keras", temporary)
         seconds[network][str(seed)] = json.loads((folder / "done.json").read_text())["seconds"]
     for table in ("history.csv", "predictions.csv"):
@@ -125,7 +125,7 @@ def fit(network: keras.Model, images, labels, order, config: Config, seed: int, 
     def make(step: int, rows: np.ndarray):
         with tf.device("CPU"):  # where there is a GPU, it trains meanwhile
             pixels = tf.cast(images[rows], tf.float32)[..., None]
-            return augment.augment(pixels, tf.constant([seed, step]), config.without), targets[rows, None]
+            return augment.augment(pixels, tf.constant([seed, step]), config.augmentations_off), targets[rows, None]
 
     n, size = config.batch_size, config.image_size
     batches = augment.dataset(order, make, [(n, size, size, 1), (n, 1)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xraylib.files import UserError, whole
+from xraylib.files import UserError, atomic
 from xraylib.network import model  # registers the study's layers, without which none of its files can be read
 
 REMEDY = "Get it again from the repository, or make it again: make reproduce"
@@ -15,7 +15,7 @@ REMEDY = "Get it again from the repository, or make it again: make reproduce"
 
 def save_network(network: model.keras.Model, path: Path) -> None:
     """Write a .keras file with the same bytes for the same network: Keras' own holds the time and memory addresses."""
-    with whole(path) as temporary:
+    with atomic(path) as temporary:
         network.save(temporary)
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
 from xraylib.data import decode, dicom, frames
-from xraylib.files import UNFINISHED, UserError, quiet, whole
+from xraylib.files import UNFINISHED, UserError, atomic, quiet
 from xraylib.predict import outliers
 
 MODELS = REPOSITORY / "models"
@@ -271,7 +271,7 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
     """Write the table; returns how many films have each decision, were not read, and lie in each band of score."""
     counts: Counter = Counter()
     _sweep(output)
-    with whole(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         _hold(file)
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from xraylib.data.decode import area_means, shrink
 from xraylib.data.frames import FAINT, WHOLE, lung_box
-from xraylib.files import UserError, whole
+from xraylib.files import UserError, atomic
 
 if TYPE_CHECKING:  # prediction starts without pandas
     import pandas as pd
@@ -136,7 +136,7 @@ def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> "pd.
 
 def write(familiar: Familiar, models: Path) -> None:
     """Write models/familiar.npz, with the same bytes at every run."""
-    with whole(models / FILE) as temporary:
+    with atomic(models / FILE) as temporary:
         np.savez(temporary, **asdict(familiar))
 
 
