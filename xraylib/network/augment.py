@@ -39,18 +39,15 @@ def shuffled(rows: np.ndarray, batch_size: int, epochs: int, seed: int) -> np.nd
 
 
 def dataset(order: np.ndarray, make: Callable, shapes: list[tuple[int, ...]]) -> tf.data.Dataset:
-    """Batches of float32 tensors of `shapes`: make(step, rows: int (batch,)) for each row of `order`, in parallel.
-
-    Its length is not said: where Keras knows it, the last step begins the batches anew, and half a minute may be lost
-    until they are given up.
-    """
+    """Batches of float32 tensors of `shapes`: make(step, rows: int (batch,)) for each row of `order`, in parallel."""
 
     def batch(step, rows):
         made = tf.py_function(lambda s, r: make(int(s), r.numpy()), [step, rows], [tf.float32] * len(shapes))
         return tuple(tf.ensure_shape(part, shape) for part, shape in zip(made, shapes, strict=True))
 
-    batches = tf.data.Dataset.from_tensor_slices(order).enumerate().map(batch, THREADS).prefetch(4)
-    return batches.take_while(lambda *_: True)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing to tune; its thread may sleep on for half a minute after a training
+    return tf.data.Dataset.from_tensor_slices(order).enumerate().map(batch, THREADS).prefetch(4).with_options(options)
 
 
 @tf.function
