@@ -14,7 +14,7 @@ class Config:
 
     profile: str  # full: real images; demo: phantoms; sample: some patients of either, for tests
     data: Path  # a chest_xray folder, with train/, val/ and test/ inside
-    phantoms: bool  # data was drawn by xraylib.phantom
+    phantoms: bool  # data was drawn by xraylib.data.phantom
     results: Path  # tables: index, history, predictions, metrics
     plots: Path  # figures
     models: Path  # trained networks
@@ -64,7 +64,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "batch_size": 16,
         # From 300 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
         "augmentations_off": ("zoom", "aspect", "tone"),
-        "locator_epochs": 6,
         "published_steps": 300,
         "published_validation_steps": 100,
     },

@@ -36,7 +36,7 @@ AIR = 2.0  # cm of lung along a ray that make it part of the lung fields; behind
 SEED = 0
 FILMS = 480
 MARKER = "PHANTOMS.txt"
-NOTICE = "Synthetic phantoms drawn by xraylib.phantom: no patients, and no evidence about any.\n"
+NOTICE = "Synthetic phantoms drawn by xraylib.data.phantom: no patients, and no evidence about any.\n"
 
 
 @dataclass(frozen=True)
