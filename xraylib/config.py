@@ -71,7 +71,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "seeds": (0, 1),
         "epochs": 2,
         "locator_epochs": 2,
-        "sample_patients": 30,
+        "sample_patients": 20,
         "batch_size": 16,
         "tune_folds": 3,
         "published_steps": 40,

@@ -7,6 +7,7 @@ come from the caller: drawn by people, or by the locator.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,12 @@ def gradcam(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.n
     Channels are weighted by the mean gradient of the logit. With global average pooling and one dense unit this is the
     class activation map (Zhou 2016). images: uint8 (n, size, size). fade: outside of the film the map counts as 0.
     """
+    maps = _in_batches(_gradcam(network), as_input(network, images))
+    return upsample(maps, images.shape[1], fade)
+
+
+@lru_cache(maxsize=4)  # traced once a network: other weights need no other graph
+def _gradcam(network: keras.Model):
     last = max(i for i, layer in enumerate(network.layers) if len(layer.output.shape) == 4)
 
     def maps(x):
@@ -83,15 +90,19 @@ def gradcam(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.n
         weights = tf.reduce_mean(_gradient(network.layers[last + 1 :], x), axis=(1, 2), keepdims=True)
         return tf.nn.relu(tf.reduce_sum(weights * tf.cast(x, tf.float32), axis=-1))
 
-    return upsample(_in_batches(tf.function(maps), as_input(network, images)), images.shape[1], fade)
+    return tf.function(maps)
 
 
 def integrated_gradients(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.ndarray:
     """Integrated gradients (Sundararajan 2017) from a black film, smoothed: float32 (n, size, size), at least 0."""
-    gradient = tf.function(lambda x: tf.reduce_sum(_gradient(network.layers, x), axis=-1), reduce_retracing=True)
     x, black = as_input(network, images), as_input(network, np.zeros_like(images))
-    total = sum(_in_batches(gradient, black + (k + 0.5) / STEPS * (x - black)) for k in range(STEPS))
+    total = sum(_in_batches(_gradients(network), black + (k + 0.5) / STEPS * (x - black)) for k in range(STEPS))
     return upsample(total / STEPS * (x - black)[..., 0], images.shape[1], fade)
+
+
+@lru_cache(maxsize=4)
+def _gradients(network: keras.Model):
+    return tf.function(lambda x: tf.reduce_sum(_gradient(network.layers, x), axis=-1), reduce_retracing=True)
 
 
 def occlusion(predict: Predict, images: np.ndarray, patch: int | None = None, stride: int | None = None) -> np.ndarray:
