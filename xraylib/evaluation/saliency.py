@@ -76,12 +76,12 @@ def gradcam(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.n
     Channels are weighted by the mean gradient of the logit. With global average pooling and one dense unit this is the
     class activation map (Zhou 2016). images: uint8 (n, size, size). fade: outside of the film the map counts as 0.
     """
-    maps = _in_batches(_gradcam(network), as_input(network, images))
-    return upsample(maps, images.shape[1], fade)
+    return upsample(_in_batches(_gradcam_function(network), as_input(network, images)), images.shape[1], fade)
 
 
 @lru_cache(maxsize=4)  # traced once a network: other weights need no other graph
-def _gradcam(network: keras.Model):
+def _gradcam_function(network: keras.Model):
+    """Grad-CAM before it is enlarged: inputs (n, h, w, c) -> (n, rows, columns) of the last feature maps."""
     last = max(i for i, layer in enumerate(network.layers) if len(layer.output.shape) == 4)
 
     def maps(x):
@@ -96,12 +96,13 @@ def _gradcam(network: keras.Model):
 def integrated_gradients(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.ndarray:
     """Integrated gradients (Sundararajan 2017) from a black film, smoothed: float32 (n, size, size), at least 0."""
     x, black = as_input(network, images), as_input(network, np.zeros_like(images))
-    total = sum(_in_batches(_gradients(network), black + (k + 0.5) / STEPS * (x - black)) for k in range(STEPS))
+    total = sum(_in_batches(_gradient_function(network), black + (k + 0.5) / STEPS * (x - black)) for k in range(STEPS))
     return upsample(total / STEPS * (x - black)[..., 0], images.shape[1], fade)
 
 
-@lru_cache(maxsize=4)
-def _gradients(network: keras.Model):
+@lru_cache(maxsize=4)  # as `_gradcam_function`
+def _gradient_function(network: keras.Model):
+    """The gradient of the logit, summed over channels: inputs (n, h, w, c) -> (n, h, w)."""
     return tf.function(lambda x: tf.reduce_sum(_gradient(network.layers, x), axis=-1), reduce_retracing=True)
 
 

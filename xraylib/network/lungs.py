@@ -19,6 +19,7 @@ from xraylib.network.weights import load_network, save_network
 
 layers = keras.layers
 RELEASED = REPOSITORY / "models" / "lungs.keras"
+BATCH = 32  # films that `locate` takes at once: their layers fit in a CPU's cache, those of 256 take half as long again
 
 
 def build() -> keras.Model:
@@ -120,9 +121,9 @@ def augmented(films: tf.Tensor, masks: tf.Tensor, seed: tf.Tensor) -> list[tf.Te
 
 def locate(network: keras.Model, films: np.ndarray) -> np.ndarray:
     """Probability of lung, float32 (n, 48, 48), of films, uint8 (n, h, w): mean logit of film and mirror image."""
-    parts, step = [], 32  # whose layers fit in a CPU's cache: 256 at once take half as long again
-    for start in tqdm(range(0, len(films), step), "finding lungs", delay=5, mininterval=2):
-        small = small_films(films[start : start + step])[..., None].astype(np.float32)
+    parts = []
+    for start in tqdm(range(0, len(films), BATCH), "finding lungs", delay=5, mininterval=2):
+        small = small_films(films[start : start + BATCH])[..., None].astype(np.float32)
         both = network.predict_on_batch(small) + network.predict_on_batch(small[:, :, ::-1])[:, :, ::-1]
         parts.append(1 / (1 + np.exp(-both[..., 0] / 2)))
     return np.concatenate(parts).astype(np.float32)
