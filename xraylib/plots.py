@@ -242,7 +242,8 @@ def ablation(table: pd.DataFrame, ax: Axes) -> None:
     for y, row in zip(places, each.itertuples(), strict=True):
         seeds, colour = table[(table.variant == row.variant) & (table.split == row.split)].auroc, LOOKS[row.split][0]
         ax.plot(seeds, [y] * len(seeds), ".", color=colour, alpha=0.5, markersize=4, clip_on=False)
-        _at_the_right(ax, y, f"{row.split} {row.average:.3f}" + (f" ± {row.sd:.3f}" if row.sd == row.sd else ""))
+        text = f"{row.split} {row.average:.3f}" + (f" ± {row.sd:.3f}" if row.sd == row.sd else "")
+        _at_the_right(ax, y, text, color=colour)
 
 
 # --- evaluation (notebooks 03 and 05) ---
@@ -591,8 +592,8 @@ def _lay_over(ax: Axes, saliency: np.ndarray) -> None:
     ax.imshow(saliency / max(saliency.max(), 1e-9), cmap="magma", alpha=0.45, vmin=0, vmax=1)
 
 
-def _at_the_right(ax: Axes, y: float, text: str) -> None:
-    ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
+def _at_the_right(ax: Axes, y: float, text: str, **options) -> None:
+    ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5, **options)
 
 
 def _networks(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
