@@ -122,7 +122,7 @@ def test_robustness_is_sorted_by_the_strongest_corruption():
     table = table.assign(network="xray_cnn", statistic="auroc", value=[0.99, 0.9, 0.8, 0.85], sd=0.01)
     _, ax = plots.figure()
     plots.robustness(table, ax, "auroc", 342)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["noise 9 grey", "blur 1 px"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["noise (9 grey)", "blur (1 px)"]
 
 
 def test_counts_per_bin_stand_under_reliability(predictions):

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from xraylib.data.corruptions import described
 from xraylib.data.index import SPLITS
 from xraylib.evaluation import metrics
 
@@ -44,15 +45,7 @@ LOOKS = NETWORKS | {
 OTHERS = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"), (GREY, ":", "^"), (PURPLE, "-", "v"))
 PALETTE = {"NORMAL": SKY, "PNEUMONIA": VERMILLION}
 CLASSES = list(PALETTE)  # by label
-STATISTICS = {
-    "auroc": "AUROC",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "mcc": "MCC",
-    "brier": "Brier score",
-    "sensitivity_bacteria": "sensitivity, bacteria",
-    "sensitivity_virus": "sensitivity, virus",
-}
+STATISTICS = {"auroc": "AUROC"}  # where the name is not that of the column
 MARK = {"markeredgecolor": "black", "clip_on": False, "zorder": 3}
 
 
@@ -193,15 +186,9 @@ def dice(table: pd.DataFrame, ax: Axes) -> None:
     table: columns split, class, films, dice, dice_p5, iou and iou_p5.
     """
     label = table.split + ", " + table["class"] + " (n = " + table.films.map("{:,}".format) + ")"
-    rows = pd.concat(
-        [
-            pd.DataFrame({"part": label, "measure": name, "value": mean, "upper": mean, "lower": low})
-            for name, mean, low in (
-                ("Dice of the lungs", table.dice, table.dice_p5),
-                ("IoU of the box", table.iou, table.iou_p5),
-            )
-        ]
-    )
+    measured = {"Dice of the lungs": (table.dice, table.dice_p5), "IoU of the box": (table.iou, table.iou_p5)}
+    parts = {name: pd.DataFrame({"value": mean, "upper": mean, "lower": low}) for name, (mean, low) in measured.items()}
+    rows = pd.concat(parts, names=["measure"]).reset_index("measure").assign(part=label)
     xlabel = "agreement with the masks (bar: to the 5th percentile)"
     title = "How well the locator finds the lungs"
     forest(rows.sort_index(kind="stable"), ax, "part", title, group="measure", xlabel=xlabel, figures=False)
@@ -475,12 +462,11 @@ def robustness(table: pd.DataFrame, ax: Axes, statistic: str, n: int) -> None:
     last = part[(part.corruption != "none") & (part.severity == part.groupby("corruption").severity.transform("max"))]
     order = last[last.network == metrics.STUDY].sort_values("value", ascending=False, kind="stable").corruption.tolist()
     last = last.sort_values(["corruption", "network"], key=lambda s: s.map([*order, *NETWORKS].index), kind="stable")
-    names = last.corruption + " " + last.amount.map("{:g}".format) + " " + last.unit
-    names = names.replace({"JPEG quality 5 quality": "JPEG quality 5", "inverted 1 grey levels inverted": "inverted"})
-    last = last.assign(name=names, lower=(last.value - last.sd).clip(0), upper=(last.value + last.sd).clip(None, 1))
-    name = STATISTICS.get(statistic, statistic)
-    title = f"{name[0].upper() + name[1:]} under the strongest corruptions, test split (n = {n:,})"
-    xlabel = f"{name}, mean ± SD over seeds (dotted: films as they are)"
+    last = last.assign(lower=(last.value - last.sd).clip(0), upper=(last.value + last.sd).clip(None, 1))
+    last = last.assign(name=[described(row) for row in last.itertuples()])
+    xlabel = f"{STATISTICS.get(statistic, statistic)}, mean ± SD over seeds (dotted: films as they are)"
+    name = STATISTICS.get(statistic, statistic.capitalize())
+    title = f"{name} under the strongest corruptions, test split (n = {n:,})"
     forest(last, ax, "name", title, group="network", figures=False, xlabel=xlabel)
     for clean in part[part.corruption == "none"].itertuples():
         ax.axvline(clean.value, color=_look(clean.network)[0], linestyle=":", linewidth=0.9)
