@@ -1,4 +1,4 @@
-"""make passes paths on untouched, says in one message what a user can mend, and leaves nothing half-written."""
+"""make passes paths on untouched, says in one message what a user can correct, and leaves nothing half-written."""
 
 import os
 import shutil
@@ -26,11 +26,15 @@ build_index(load_config())
 
 @pytest.fixture
 def project(clone):
-    """The clone with its Makefile, and the environment that runs these tests."""
+    """The clone with its Makefile, and the environment that runs these tests, with the clone's modules first."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "results/field.csv"):
         shutil.copy2(REPOSITORY / name, clone / name)
         os.utime(clone / name, (0, 0))  # older than the environment, which is not set up here
-    (clone / ".venv").symlink_to(REPOSITORY / ".venv")
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / "installed").touch()
+    python = clone / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{clone}" exec "{REPOSITORY}/.venv/bin/python" "$@"\n')
+    python.chmod(0o755)
     return clone
 
 
@@ -59,19 +63,15 @@ def test_help_lists_every_target(project, run):
 
 @pytest.mark.parametrize("path", ["~/films", "a $b $(shell touch made) c", "it's", 'say "so"', "`touch made`", "a;b"])
 def test_paths_pass_untouched(project, run, path):
-    (project / ".venv").unlink()
-    (project / ".venv" / "bin").mkdir(parents=True)
-    (project / ".venv" / "installed").touch()
     python = project / ".venv" / "bin" / "python"
     python.write_text('#!/bin/sh\nprintf "%s|%s|%s" "$XRAY_IMAGES" "$XRAY_DATA" "$XRAY_MASKS"\n')
-    python.chmod(0o755)
     assert run("make", "predict", f"IMAGES={path}", f"DATA={path}", f"MASKS={path}") == (f"{path}|{path}|{path}", 0)
     assert run("make", "predict", "IMAGES=x", XRAY_DATA=path) == (f"x|{path}|", 0)
     assert not (project / "made").exists()
 
 
 @pytest.mark.parametrize("problem", ["no folder", "a link to nothing", "an empty class"])
-def test_what_a_user_can_mend_is_one_message_and_nothing_is_written(project, run, world, problem):
+def test_what_a_user_can_correct_is_one_message_and_nothing_is_written(project, run, world, problem):
     write_notebook(project, "01_explore", INDEX)
     arguments, words = ["DATA=no such folder"], "no such folder: no such folder. Wanted a chest_xray folder"
     if problem == "a link to nothing":
