@@ -13,8 +13,8 @@ export XRAY_MASKS := $(if $(value MASKS),$(value MASKS),$(value XRAY_MASKS))
 REAL := $(if $(value XRAY_DATA),yes,$(shell { [ -e data/chest_xray ] || [ -L data/chest_xray ]; } && echo yes))
 PROFILE := $(if $(REAL),full,demo)
 export XRAY_PROFILE := $(PROFILE)
-# Settings that a user keeps at home must not change a result, or have each process compile TensorFlow's modules again.
-unexport PYTHONDONTWRITEBYTECODE
+# Settings that a user keeps for other work must not change a result; tools/setup.py keeps those of pip and uv away.
+unexport $(filter PYTHON% IPYTHON% JUPYTER_% KERAS_%,$(.VARIABLES)) MPLBACKEND TF_USE_LEGACY_KERAS TF_ENABLE_ONEDNN_OPTS
 export KERAS_HOME := $(CURDIR)/build/keras
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/ipython
@@ -29,10 +29,9 @@ PHANTOMS := $(if $(filter demo,$(PROFILE))$(if $(REAL),,yes),$(DRAWN))
 NOTEBOOKS := $(wildcard notebooks/0*.ipynb)
 STUDY := $(NOTEBOOKS:notebooks/%=$(B)/%)
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $$p -I -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 INSTALLED := .venv/installed
 PY := .venv/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## */make \1: /p' Makefile
@@ -74,7 +73,7 @@ predict: $(INSTALLED)  ## a decision for each film: make predict IMAGES=file-or-
 score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ and PNEUMONIA/: make score IMAGES=folder
 	@$(PY) -m tools.score
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
-	@$(PIP) torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
+	@$(PY) -m tools.setup add torch==2.13.0 || echo "PyTorch can't be installed: the training step is not compared with its"
 	@$(PY) -m tools.bench
 ablation: $(STUDY)  ## what the lung crop, the stretch and longer training are worth
 	@$(PY) -m tools.ablation

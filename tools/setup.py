@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -11,7 +12,10 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
 
 VENV, INSTALLED, LOCKED = Path(".venv"), Path(".venv/installed"), Path("requirements.lock")
-LOG = VENV / "setup.log"
+LOG, PYTHON = VENV / "setup.log", str(VENV / "bin" / "python")
+PIP = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+# A user's settings of pip and uv that say how packages are reached; others decide what is installed, and where.
+REACH = re.compile(r"(PIP|UV)_(.*(INDEX|HOST|CERT|PROXY|TIMEOUT|RETRIES|CACHE|KEYRING|TLS).*|FIND_LINKS|OFFLINE)")
 
 
 def install() -> int:
@@ -30,28 +34,44 @@ def install() -> int:
 
 
 def _install() -> int:
+    if os.pathsep in os.getcwd():
+        print(
+            f"{os.getcwd()}: '{os.pathsep}' is in the path, so Python makes no environment there. Rename that folder."
+        )
+        return 1
     print(f"Setting up {VENV} with Python {sys.version.split()[0]}: about 150 packages, up to 3 minutes", flush=True)
     if subprocess.run([sys.executable, "-m", "venv", VENV]).returncode:
         print(f"{sys.executable}: can't make {VENV}. Install its venv module, or name another: make PYTHON=path")
         return 1
-    pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--disable-pip-version-check"]
     uv = [f"{VENV}/bin/uv", "pip", "install", "--python", str(VENV), "--system-certs"]  # as pip, behind a proxy too
     only_uv = VENV / "uv.txt"
     only_uv.write_text(re.findall(r"^uv==[^#]+", LOCKED.read_text(), re.MULTILINE)[0])
     # pip installs all where uv can't reach what pip is set up for.
-    done = _run(pip, "--require-hashes", "-r", only_uv) and _run(uv, "--require-hashes", "-r", LOCKED)
-    done = done or _run(pip, "--require-hashes", "-r", LOCKED)
-    if not (done and _run(pip, "--no-deps", "--no-build-isolation", "-e", ".")):
+    done = _run(PIP, "--require-hashes", "-r", only_uv) and _run(uv, "--require-hashes", "-r", LOCKED)
+    done = done or _run(PIP, "--require-hashes", "-r", LOCKED)
+    if not (done and _run(PIP, "--no-deps", "--no-build-isolation", "-e", ".")):
         print("".join(LOG.read_text().splitlines(True)[-20:]) + f"Set-up failed; {LOG} says why.")
         return 1
     INSTALLED.touch()
     return 0
 
 
+def environment() -> dict[str, str]:
+    """The user's environment; of the settings of pip and uv, in variables and pip.conf, only those that REACH names."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))}
+    files = {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ}
+    asked = kept | files | {"PIP_USER": "0"}  # with `user = true`, the user's own file alone is listed
+    listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], env=asked, capture_output=True, text=True).stdout
+    lines = re.findall(r"^(global|install)\.(\S+?)=(.+)$", listed, re.MULTILINE)  # sorted: install's come last, and win
+    settings = {f"PIP_{name.upper().replace('-', '_')}": ast.literal_eval(value) for _, name, value in lines}
+    reached = {name: value for name, value in (settings | os.environ).items() if REACH.fullmatch(name)}
+    return kept | reached | {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
+
+
 def _run(installer: list[str], *packages: str | Path) -> bool:
     """Whether the installer succeeds; its words go to LOG, those of progress to the screen too."""
     command = [*installer, *map(str, packages)]
-    with LOG.open("a") as log, Popen(command, stdout=PIPE, stderr=STDOUT, text=True) as process:
+    with LOG.open("a") as log, Popen(command, stdout=PIPE, stderr=STDOUT, text=True, env=environment()) as process:
         for line in process.stdout or ():
             log.write(line)
             if line.lstrip().startswith(("Downloading", "Prepared", "Installing", "Installed")):
@@ -95,9 +115,11 @@ def clean() -> int:
 
 
 def main() -> int:
-    """Command line: python tools/setup.py install | images TARGET | clean."""
+    """Command line: python tools/setup.py install | add PACKAGE | images TARGET | clean."""
     if sys.argv[1] == "install":
         return install()
+    if sys.argv[1] == "add":
+        return int(not _run(PIP, sys.argv[2]))
     from xraylib.files import UserError
 
     try:

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tools import setup
 from xraylib.config import REPOSITORY
 
 CELL = """
@@ -121,3 +123,34 @@ def test_a_killed_run_leaves_the_earlier_table_and_the_next_run_finishes(short_s
     assert table.read_text() == "table"
     assert run("make", "clean")[1] == 0
     assert not (short_study / "build").exists() and not (table.parent / ".unfinished-1").exists()
+
+
+def test_settings_for_other_work_do_not_reach_the_study(project, run):
+    (project / ".venv" / "bin" / "python").write_text("#!/bin/sh\nenv\n")
+    others = {"PYTHONPATH": "/ros", "PYTHONHOME": "/usr", "PYTHONOPTIMIZE": "2", "KERAS_BACKEND": "jax"}
+    shown, status = run(
+        "make", "predict", "IMAGES=x", **others, JUPYTER_PATH="/other", MPLBACKEND="tkagg", NVIDIA="kept"
+    )
+    assert status == 0 and "NVIDIA=kept" in shown and f"KERAS_HOME={project}/build/keras" in shown
+    assert not [name for name in (*others, "JUPYTER_PATH", "MPLBACKEND") if f"{name}=" in shown]
+
+
+def test_settings_of_pip_and_uv_say_how_packages_are_reached_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nindex-url = https://a\nuser = true\n[install]\ntarget = /x\nindex-url = https://b\n")
+    reach = {"PIP_TRUSTED_HOST": "c", "UV_DEFAULT_INDEX": "https://d", "UV_INDEX_OURS_PASSWORD": "e"}
+    others = dict.fromkeys(("PIP_USER", "PIP_PREFIX", "PIP_NO_DEPS", "UV_PYTHON", "UV_NO_BINARY", "PYTHONHOME"), "1")
+    for name, value in (reach | others | {"PIP_CONFIG_FILE": str(file)}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.setattr(setup, "PYTHON", sys.executable)
+    found, wanted = setup.environment(), reach | {"PIP_INDEX_URL": "https://b", "PIP_CONFIG_FILE": os.devnull}
+    assert wanted.items() <= found.items() and not {*others, "PIP_TARGET"} & set(found)
+
+
+def test_a_colon_in_the_path_is_named(tmp_path, run):
+    (tmp_path / "a:b").mkdir()
+    shown, status = run(
+        "sh", "-c", 'cd "$1" && "$2" "$3" install', "", tmp_path / "a:b", sys.executable, setup.__file__
+    )
+    assert status == 1 and "a:b: ':' is in the path" in shown and not (tmp_path / "a:b" / ".venv").exists()
