@@ -1,9 +1,7 @@
 """One file -> grey levels, by what starts in a fraction of a second: no pandas, no scikit-learn, no TensorFlow."""
 
-import os
 import stat
 import warnings
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,41 +11,6 @@ from PIL import Image, ImageOps
 SUFFIXES = {".jpeg", ".jpg", ".jpe", ".jfif", ".png"}
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
-
-
-def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> list[str]:
-    """All files inside, sorted. Links to folders are followed, each folder is listed once, hidden names are left out.
-
-    A folder with an image's name counts as a file, as does (unless strict, which raises OSError) an unreadable folder.
-    No link leads into the folders of `apart`.
-    """
-    files: list[str] = []
-    seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
-    todo = [str(folder)]
-    links: list[str] = []  # real folders first, so that their files have their real names
-    while todo or links:
-        here = todo.pop() if todo else links.pop(0)
-        try:
-            inside = [] if _identity(here) in seen else list(os.scandir(here))
-        except OSError:
-            if strict:
-                raise
-            files.append(here)
-            continue
-        seen.add(_identity(here))
-        for entry in inside:
-            if entry.name.startswith("."):
-                continue
-            if os.path.isdir(entry.path) and Path(entry.name).suffix.lower() not in SUFFIXES:
-                (links if entry.is_symlink() else todo).append(entry.path)
-            else:
-                files.append(entry.path)
-    return sorted(files)
-
-
-def _identity(folder: Path | str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
 
 
 def check_regular(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Index of images: a chest_xray folder -> one row per image, with label, subtype, patient, split, size and hash."""
 
 import hashlib
+import itertools
 import os
 import re
 import warnings
@@ -18,7 +19,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data.decode import SUFFIXES, check_regular, opened, turn_upright, walk
+from xraylib.data import walk
+from xraylib.data.decode import SUFFIXES, check_regular, opened, turn_upright
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
@@ -90,7 +92,8 @@ def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
     for folder in folders:
         for name in CLASSES:
             directory = _directory(root, folder, name)
-            inside = [Path(file) for file in walk(directory, strict=True, apart=apart) if _is_named_image(file)]
+            films, _ = walk.films(directory, strict=True, apart=apart)
+            inside = [Path(file) for file in films if _is_named_image(file)]
             if not inside:
                 wanted = ", ".join(sorted(SUFFIXES))
                 raise UserError(f"{directory}: no images. Wanted at least one file ending in {wanted}. {REMEDY}")
@@ -108,7 +111,7 @@ def _left_out(root: Path, listed: Sequence[Path]) -> pd.DataFrame:
     rows = []
     for folder in FOLDERS:
         apart = [root, *(root / other for other in FOLDERS)]
-        for file in walk(root / folder, strict=True, apart=apart):
+        for file in itertools.chain(*walk.films(root / folder, strict=True, apart=apart)):
             if file not in known:
                 reason = f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name"
                 rows.append({"path": _printable(Path(file).relative_to(root)), "reason": reason})

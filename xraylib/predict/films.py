@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
-from xraylib.data import decode, dicom, frames
+from xraylib.data import decode, dicom, frames, walk
 from xraylib.files import UNFINISHED, UserError, atomic, quiet
 from xraylib.predict import outliers
 
@@ -146,7 +146,7 @@ def find_films(*images: str | os.PathLike) -> list[str]:
     found: list[str] = []
     for path in (os.path.expanduser(os.fspath(image)) for image in images):
         if os.path.isdir(path):
-            inside = [file for file in decode.walk(path) if _may_be_film(Path(file))]
+            inside = walk.films(path)[0]
             found += inside or ([path] if len(images) > 1 else [])
         elif os.path.lexists(path) or len(images) > 1:
             found.append(path)
