@@ -8,23 +8,25 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGES, DICOM = {".jpeg", ".jpg", ".jpe", ".jfif", ".png"}, {".dcm", ".dicom"}
-SUFFIXES = IMAGES | DICOM
+SUFFIXES = {".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".dcm", ".dicom"}
 
-# First bytes. Some DICOM files have no preamble: they begin with an element of group 2 or 8, the lower byte first.
-_DICOM = re.compile(rb".{128}DICM|[\x02\x08]\0[\x00\x01\x02\x05\x08\x10\x16\x18]\0", re.DOTALL)
-_IMAGE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|II[*+]\0|MM\0[*+]|BM.{4}\0{4}|GIF8[79]a|RIFF.{4}WEBP",  # II, MM: TIFF
-    re.DOTALL,
-)
+_BEGINNINGS = {  # DICOM goes first: its preamble may hold those of another kind, and some files have none
+    "DICOM": rb".{128}DICM|[\x02\x08]\0[\x00\x01\x02\x05\x08\x10\x16\x18]\0",
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "BMP": rb"BM.{4}\0{4}",
+    "GIF": rb"GIF8[79]a",
+    "WEBP": rb"RIFF.{4}WEBP",
+}
 
 
 def films(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> tuple[list[str], list[str]]:
     """The files inside that may be films, and the other ones: paths, sorted. Hidden names are in neither list.
 
-    A film has a name in SUFFIXES or begins as JPEG, PNG, TIFF, BMP, GIF, WEBP or DICOM. A file that cannot be opened
-    counts as one, so that its row says why; so does a folder that cannot be read, unless strict, which raises OSError.
-    Links to folders are followed, but not into the folders of `apart`, and each folder is listed once.
+    A film is named as one (SUFFIXES) or begins as one (`recognised`). A file that cannot be opened counts as one, so
+    that its row says why; so does a folder that cannot be read, unless strict, which raises OSError. Links to folders
+    are followed, but not into the folders of `apart`, and each folder is listed once.
     """
     found: tuple[list[str], list[str]] = [], []
     seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
@@ -55,28 +57,18 @@ def _identity(folder: Path | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def is_named(path: Path | str) -> bool:
-    """Whether the name ends as those of images or DICOM files do."""
-    return Path(path).suffix.lower() in SUFFIXES
-
-
 def may_be_film(path: Path | str) -> bool:
     """Whether the file is named as a film, begins as one, or cannot be opened."""
-    if is_named(path) or not os.path.isfile(path):
-        return is_named(path)
+    if Path(path).suffix.lower() in SUFFIXES:
+        return True
     try:
-        start = first_bytes(path)
+        return os.path.isfile(path) and bool(recognised(path))
     except OSError:
         return True
-    return begins_as_dicom(start) or bool(_IMAGE.match(start))
 
 
-def first_bytes(path: Path | str) -> bytes:
-    """The first bytes of a file, as many as tell what it is. Raises OSError."""
+def recognised(path: Path | str) -> str:
+    """The kind of a film file by its first bytes, such as "JPEG" or "DICOM"; "" for what is none. Raises OSError."""
     with open(path, "rb") as file:
-        return file.read(132)
-
-
-def begins_as_dicom(start: bytes) -> bool:
-    """Whether a file with these first bytes is DICOM, with a preamble or without one."""
-    return bool(_DICOM.match(start))
+        start = file.read(132)
+    return next((kind for kind, beginning in _BEGINNINGS.items() if re.match(beginning, start, re.DOTALL)), "")
