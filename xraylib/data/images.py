@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data.decode import decode
+from xraylib.data.decode import read
 from xraylib.data.index import CHUNK, WORKERS, find_root
 from xraylib.files import UserError, atomic, write_table
 
@@ -58,7 +58,7 @@ def _decode_into(array: np.ndarray, rows: list[int], root: Path, index: pd.DataF
     def fill(row: int) -> None:
         path = root / index.path.iloc[row]
         try:
-            array[row] = decode(path, size)
+            array[row] = read(path, size).pixels
         except Exception as error:  # whatever a decoder raises
             raise UserError(
                 f"{path}: can't be read ({type(error).__name__}), though it could when notebook 01_explore indexed it. "
