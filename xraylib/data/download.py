@@ -52,7 +52,7 @@ def place(root: Path, target: Path) -> None:
 
 def count(root: Path) -> dict[tuple[str, str], tuple[int, int]]:
     """(folder, class) -> files here, files in the official archive."""
-    files = [path.relative_to(root).parts[:2] for path in list_images(root)]
+    files = [path.relative_to(root).parts[:2] for path in list_images(root)[0]]
     official = {
         (folder, name): sum(n for (f, subtype), n in OFFICIAL.items() if f == folder and (subtype != "normal") == label)
         for folder in FOLDERS
