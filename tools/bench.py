@@ -163,7 +163,7 @@ def bench(config: Config) -> None:
     """Time every pair; each takes the place in bench.csv of the one of its name, and other films give other names."""
     from xraylib.network import backend
 
-    found = list_images(find_root(config.data), ["train"])
+    found, _ = list_images(find_root(config.data), ["train"])
     files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
     jpegs = [file for file in files if file.suffix.lower() != ".png"][:200]
     rows = [bench_decoding(jpegs, config.image_size), bench_pipeline(found, config), *bench_prediction(files, config)]

@@ -33,7 +33,7 @@ def test_a_second_call_decodes_nothing_and_a_changed_file_alone_again(indexed, c
     Image.new("L", (32, 32), 255).save(root / index.path[3])
     changed = build_index(config)[0]
     after = load_images(config, changed)
-    assert "decoded 1 images" in capsys.readouterr().out
+    assert "decoded 1 films" in capsys.readouterr().out
     assert (after[3] == 255).all()
     np.testing.assert_array_equal(np.delete(after, 3, 0), np.delete(before, 3, 0))
 
@@ -43,7 +43,7 @@ def test_another_order_or_a_sample_reuses_what_is_decoded(indexed, capsys):
     before = np.array(load_images(config, index))
     fewer = index[::-2].reset_index(drop=True)
     np.testing.assert_array_equal(load_images(config, fewer), before[::-2])
-    assert "decoded 0 images" in capsys.readouterr().out
+    assert "decoded 0 films" in capsys.readouterr().out
 
 
 def test_a_failure_while_decoding_leaves_no_array_that_is_believed(indexed):
