@@ -25,7 +25,7 @@ def draw(rng: np.random.Generator, label: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """shared(name, make): a folder that make(folder) fills once for all workers of a run; tests change nothing in it."""
+    """shared(name, make): a folder that make(folder) fills once for all workers; tests change nothing in it."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xraylib.config import Config
-from xraylib.data.decode import MOST_PIXELS, decode
+from xraylib.data.decode import MOST_PIXELS, read
 from xraylib.data.images import load_images
 from xraylib.data.index import CLASSES, FOLDERS, LEAST_SIDE, WORKERS, _row, build_index, load_index
 from xraylib.files import UserError, atomic, write_bytes, write_table
@@ -144,9 +144,9 @@ def test_links_pipes_and_folders_are_followed_or_listed(folder, tmp_path):
     index, skipped = build_index(config)
     assert f"{HERE}/link.jpeg" in set(index.path)
     reasons = skipped.set_index("path").reason.rename(lambda path: Path(path).stem)
-    assert reasons.index.tolist() == ["around", "broken", "folder", "loop", "pipe", "zero"]
+    assert reasons.index.tolist() == ["broken", "loop", "pipe", "zero"]
     assert reasons.broken.startswith("FileNotFoundError") and "symbolic links" in reasons.loop
-    assert reasons[["around", "folder", "pipe", "zero"]].str.contains("no file, but a folder, pipe or device").all()
+    assert reasons[["pipe", "zero"]].str.contains("no file, but a folder, pipe or device").all()
 
 
 PEAK = """
@@ -262,8 +262,8 @@ def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
         path = Path(name) / "train" / "NORMAL" / "film.jpeg"
         path.parent.mkdir(parents=True)
         path.write_bytes(data[:where] + noise + data[where + len(noise) :])
-        if not _row(path, Path(name))["reason"]:
-            assert decode(path, 32).shape == (32, 32)
+        if isinstance(_row(path, Path(name)), dict):
+            assert read(path, 32).pixels.shape == (32, 32)
 
 
 @contextlib.contextmanager
@@ -306,7 +306,7 @@ def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_p
 
 def test_an_index_of_another_version_is_refused(world, config):
     write_table(world[1].drop(columns=["split", "patient"]), config.results / "index.csv")
-    with pytest.raises(UserError, match="no column split, patient, patient_number, width, height; another version"):
+    with pytest.raises(UserError, match=r"no column split, patient, patient_number, .*; another version"):
         load_index(config)
 
 
@@ -321,4 +321,4 @@ def test_decoded_images_that_are_damaged_are_decoded_again(folder, capsys):
     for damage in (b"", b"\x93NUMPY", (config.build / "images.npy").read_bytes()[:-1000]):
         (config.build / "images.npy").write_bytes(damage)
         np.testing.assert_array_equal(load_images(config, index), before)
-        assert "decoded 84 images" in capsys.readouterr().out
+        assert "decoded 84 films" in capsys.readouterr().out

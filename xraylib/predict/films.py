@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
-from xraylib.data import decode, dicom, frames, walk
+from xraylib.data import decode, frames, walk
 from xraylib.files import UserError, atomic, quiet
 from xraylib.predict import ood
 
@@ -174,28 +174,19 @@ def _assess(paths: Sequence[str], runner: Runner) -> list[tuple[dict[str, str], 
     read = {}
     for i, path in enumerate(paths):
         try:
-            read[i] = _read(Path(path))
+            read[i] = decode.read(Path(path), FILM)
         except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
             kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
-            message = f"{kind}{error}".replace(path, Path(path).name)
+            message = getattr(error, "strerror", "") or f"{kind}{error}".replace(path, os.path.basename(path))
             rows[i]["problem"] = _printable(" ".join(message.split()))
     if not read:
         return [(row, None) for row in rows]
-    logits, reasons = runner.assess(np.stack([film for film, _, _ in read.values()]))
+    logits, reasons = runner.assess(np.stack([film.pixels for film in read.values()]))
     of = dict(zip(read, logits, strict=True))
-    for (i, (_, refused, notes)), reason in zip(read.items(), reasons, strict=True):
-        rows[i] |= {"decision": "not assessed"} if refused or reason else runner.released.row(of[i])
-        rows[i]["reason"] = _printable("; ".join(refused or filter(None, [reason, *notes])))
+    for (i, film), reason in zip(read.items(), reasons, strict=True):
+        rows[i] |= {"decision": "not assessed"} if film.refused or reason else runner.released.row(of[i])
+        rows[i]["reason"] = _printable("; ".join(film.refused or filter(None, [reason, *film.notes])))
     return [(row, of.get(i)) for i, row in enumerate(rows)]
-
-
-def _read(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
-    """The film, uint8 (FILM, FILM); why the file says that it is not to be assessed; and what to warn of."""
-    if not path.exists():
-        raise ValueError("broken link" if path.is_symlink() else "no such file or folder")
-    if dicom.is_dicom(path):
-        return dicom.read(path, FILM)
-    return decode.decode(path, FILM), ["in colour"] if decode.colour(path) > ood.COLOUR else [], []
 
 
 def _printable(text: str) -> str:
