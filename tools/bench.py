@@ -25,7 +25,7 @@ import pandas as pd
 from PIL import Image
 
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.data import images, phantom
+from xraylib.data import decode, images, phantom
 from xraylib.data.index import build_index, find_root, list_images, load_index
 from xraylib.files import say, write_table
 
@@ -35,10 +35,11 @@ PREDICT = ("-m", "xraylib.predict", "--output")
 KERAS_WAY = """
 import sys, keras, xraylib.network.model
 from pathlib import Path
-from xraylib.data.images import decode
+from xraylib.data.decode import read
 for file in sys.argv[2:]:
     network = keras.models.load_model(file)
-    network.predict(decode(Path(sys.argv[1]), network.input_shape[1])[None, ..., None].astype("float32"), verbose=0)
+    image = read(Path(sys.argv[1]), network.input_shape[1]).pixels
+    network.predict(image[None, ..., None].astype("float32"), verbose=0)
 """
 
 
@@ -73,7 +74,7 @@ def python(*arguments: str | Path) -> None:
 def bench_files(files: list[Path], config: Config) -> list[dict]:
     """Decoding and `python -m xraylib.predict`, against plain Pillow and against networks loaded by Keras."""
     output, networks = config.build / "bench.csv", sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))
-    ours, pillow = (partial(decode_all, way, files, config.image_size) for way in (images.decode, plain_pillow))
+    ours, pillow = (partial(decode_all, way, files, config.image_size) for way in (decode.read, plain_pillow))
     predict, one = (partial(python, *PREDICT, output, *some) for some in (files, files[:1]))
     what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
     keras_way = partial(python, "-c", KERAS_WAY, files[0], *networks)
@@ -96,7 +97,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
     from xraylib.network.backend import keras, tf
 
     size, batch, layers = (config.image_size,) * 2, config.batch_size, keras.layers
-    array, most = np.stack([images.decode(file, size[0]) for file in files]), augment.RANGES
+    array, most = np.stack([decode.read(file, size[0]).pixels for file in files]), augment.RANGES
     varied = keras.Sequential(
         [
             layers.RandomFlip("horizontal"),
@@ -233,7 +234,7 @@ def main() -> int:
     from xraylib.network.backend import precision
 
     config, table = (config := load_config()), config.results / "bench.csv"
-    found = list_images(find_root(config.data), ["train"])
+    found, _ = list_images(find_root(config.data), ["train"])
     files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
     step = bench_step(config) if importlib.util.find_spec("torch") else []
     rows = pd.DataFrame([*bench_files(files, config), bench_pipeline(found, config), *step])

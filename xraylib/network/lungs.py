@@ -193,7 +193,7 @@ def accuracy(found: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.Dat
     a, b = (masks.reshape(len(rows), -1) >= 0.5 for masks in (found, truth))
     dice = 2 * (a & b).sum(axis=1) / np.maximum(a.sum(axis=1) + b.sum(axis=1), 1)
     iou = [
-        frames.area_of_overlap(one, other) if one and other else 0.0
+        frames.iou(one, other) if one and other else 0.0
         for one, other in zip(boxes(found), boxes(truth.astype(np.float64)), strict=True)
     ]
     table = pd.DataFrame({"split": rows.split.to_numpy(), "class": np.where(rows.label == 1, "PNEUMONIA", "NORMAL")})
