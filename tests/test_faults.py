@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xraylib.config import Config
-from xraylib.data.decode import MOST_PIXELS, decode
+from xraylib.data.decode import MOST_PIXELS, read
 from xraylib.data.images import load_images
 from xraylib.data.index import CLASSES, FOLDERS, LEAST_SIDE, WORKERS, _row, build_index, load_index
 from xraylib.files import UserError, atomic, write_bytes, write_table
@@ -263,7 +263,7 @@ def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
         path.parent.mkdir(parents=True)
         path.write_bytes(data[:where] + noise + data[where + len(noise) :])
         if isinstance(_row(path, Path(name)), dict):
-            assert decode(path, 32).shape == (32, 32)
+            assert read(path, 32).pixels.shape == (32, 32)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from xraylib import plots
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.data.decode import decode
+from xraylib.data.decode import read
 from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_table
@@ -50,7 +50,7 @@ def score(root: Path, points: Mapping, config: Config) -> tuple[pd.DataFrame, pd
     """
     table = index_folder(root)
     say(f"{len(table):,} films of {table.patient.nunique():,} patients")
-    films = np.stack([decode(root / path, config.film_size) for path in table.path])
+    films = np.stack([read(root / path, config.film_size).pixels for path in table.path])
     found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
     frames = lungs.cut(films, found, config.image_size)
     table = table.assign(network=metrics.STUDY, split=root.resolve().name, subtype="unknown")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from xraylib.data import audit
-from xraylib.data.decode import area_means, decode
+from xraylib.data.decode import area_means, read
 from xraylib.data.index import build_index
 from xraylib.evaluation import metrics
 
@@ -19,7 +19,7 @@ def look(root, config, size=128):
     """Index and decoded images of a folder."""
     index, skipped = build_index(dataclasses.replace(config, data=root, tune_folds=4))
     assert skipped.empty
-    return index, np.stack([decode(root / path, size) for path in index.path])
+    return index, np.stack([read(root / path, size).pixels for path in index.path])
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(damaged, 
 
 def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(phantoms):
     paths = sorted((phantoms / "train" / "NORMAL").iterdir())[:8]
-    images = np.stack([decode(path, 128) for path in paths])
+    images = np.stack([read(path, 128).pixels for path in paths])
     dim = (images * 0.8 + 10).astype(np.uint8)
     small = []
     for path in paths:

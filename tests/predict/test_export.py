@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from scipy.special import expit
 
 from xraylib.data import phantom
-from xraylib.data.decode import shrink
+from xraylib.data.decode import resized
 from xraylib.files import UserError
 from xraylib.network import backend, lungs, model, published
 from xraylib.network.model import keras
@@ -53,7 +53,7 @@ def computed(content: bytes, images: np.ndarray, name: str) -> np.ndarray:
 def films():
     """500 phantoms, uint8 (500, SIZE, SIZE): twenty drawn, each with 25 random contrasts."""
     drawn = [phantom.expose(phantom.shadow(item)[0], item) for item in phantom.plan(66)[:20]]
-    small = np.stack([shrink(film.convert("L"), SIZE) for film in drawn])
+    small = np.stack([resized(film.convert("L"), SIZE) for film in drawn])
     contrasts = np.random.default_rng(0).uniform(0.3, 1, (500, 1, 1))
     return (np.repeat(small, 25, axis=0) * contrasts).astype(np.uint8)
 

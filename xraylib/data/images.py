@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data.decode import decode
+from xraylib.data.decode import read
 from xraylib.data.index import WORKERS, find_root
 from xraylib.files import UserError, atomic, say, write_table
 
@@ -47,7 +47,7 @@ def _decode_into(films: np.ndarray, rows: np.ndarray, config: Config, index: pd.
     def fill(row: int) -> None:
         path = root / index.path.iloc[row]
         try:
-            films[row] = decode(path, config.film_size)
+            films[row] = read(path, config.film_size).pixels
         except Exception as error:  # whatever a decoder raises
             raise UserError(
                 f"{path}: can't be read ({type(error).__name__}), though it could when notebook 01_explore indexed it. "

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from xraylib.config import Config
 from xraylib.data import walk
-from xraylib.data.decode import check_regular, opened, turn_upright
+from xraylib.data.decode import read
 from xraylib.files import UserError
 
 FOLDERS = ("train", "val", "test")
@@ -135,7 +134,6 @@ def _row(path: Path, root: Path) -> dict | tuple[str, str]:
     try:
         if printable != relative.as_posix():
             raise ValueError("the file's name is not UTF-8; rename it")
-        check_regular(path)
         found = _look(path) | {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
         reason = f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "")
@@ -147,29 +145,13 @@ def _row(path: Path, root: Path) -> dict | tuple[str, str]:
 
 
 def _look(path: Path) -> dict:
-    """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
-    with opened(path) as image:
-        found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
-        if min(image.size) < LEAST_SIDE:
-            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
-        image.draft("L", (1, 1))
-        turn_upright(image)
-        if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
-            raise ValueError("pixels that are no finite numbers")
-    return found
-
-
-def jpeg_quality(image: Image.Image) -> int:
-    """The quality, 1 to 100, that a JPEG file was saved with, from its luminance quantisation table; 0: no JPEG.
-
-    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality, and cuts
-    them at 255: below quality 25 the estimate is too high.
-    """
-    tables = getattr(image, "quantization", None)
-    if not tables:
-        return 0
-    scale = 100 * sum(tables[min(tables)]) / 3685
-    return round(min(100, max(1, (200 - scale) / 2 if scale <= 100 else 5000 / scale)))
+    """Size, mode and JPEG quality of a film that is read as it is for the study, which shows whether it is whole."""
+    film = read(path, LEAST_SIDE)
+    if min(film.width, film.height) < LEAST_SIDE:
+        raise ValueError(f"{film.width} x {film.height} pixels; wanted at least {LEAST_SIDE} a side")
+    if film.refused:
+        raise ValueError("; ".join(film.refused))
+    return {name: getattr(film, name) for name in ("width", "height", "mode", "quality")}
 
 
 def compare_with_official(index: pd.DataFrame) -> pd.DataFrame:

@@ -24,13 +24,12 @@ import numpy as np
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
-from xraylib.data import decode, dicom, frames, walk
+from xraylib.data import decode, frames, walk
 from xraylib.files import UNFINISHED, UserError, atomic, quiet
 from xraylib.predict import outliers
 
 MODELS = REPOSITORY / "models"
 NETWORKS, LOCATOR = "xray_cnn.tflite", "lungs.tflite"
-SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
 FILM = 224  # pixels a side of a film, of which the lungs are cropped
 MOST_THREADS = 16  # each keeps interpreters of its own, 32 MB
 TOGETHER = 4  # films that a thread predicts at once: more are hardly faster, and the last would wait for each other
@@ -151,18 +150,11 @@ def find_films(*images: str | os.PathLike) -> list[str]:
         elif os.path.lexists(path) or len(images) > 1:
             found.append(path)
     if not any(os.path.lexists(path) and not os.path.isdir(path) for path in found):
-        named, wanted = ", ".join(map(str, images)), ", ".join(sorted(SUFFIXES))
+        named, wanted = ", ".join(map(str, images)), ", ".join(sorted(walk.SUFFIXES))
         is_folder = any(os.path.isdir(os.path.expanduser(image)) for image in images)
         what = "no images inside" if is_folder else "no such file or folder"
         raise UserError(f"{named}: {what}. Wanted an image, or a folder with DICOM files or files ending in {wanted}.")
     return list(dict.fromkeys(found))
-
-
-def _may_be_film(path: Path) -> bool:
-    try:
-        return path.suffix.lower() in SUFFIXES or path.is_dir() or dicom.is_dicom(path)
-    except OSError:  # may not be read: its row says so
-        return not path.suffix
 
 
 def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str, str]]:
@@ -218,9 +210,8 @@ def _read(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """The film, uint8 (FILM, FILM); why the file says that it is not to be assessed; and what to warn of."""
     if not path.exists():
         raise ValueError("broken link" if path.is_symlink() else "no such file or folder")
-    if dicom.is_dicom(path):
-        return dicom.read(path, FILM)
-    return decode.decode(path, FILM), ["in colour"] if decode.colour(path) > outliers.COLOUR else [], []
+    film = decode.read(path, FILM)
+    return film.pixels, film.refused, film.notes
 
 
 def _printable(text: str) -> str:

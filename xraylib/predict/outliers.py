@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from xraylib.data.decode import area_means, shrink
+from xraylib.data.decode import area_means, resized
 from xraylib.data.frames import FAINT, WHOLE, lung_box
 from xraylib.files import UserError, atomic
 
@@ -24,7 +24,6 @@ SIDES = (48, 24, PLACES)  # each a whole part of the one before, so that the mea
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 RIDGE = 0.01  # variance added to each standardised statistic, so that none that hardly varies decides alone
 FAMILIAR = 0.99  # the share of tune films that is within the limit
-COLOUR = 8.0  # grey levels between the channels (decode.colour); the study's RGB films have less than 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
     third, eighth = size // 3, size // 8
 
     def resize(parts: np.ndarray) -> np.ndarray:
-        return np.stack([shrink(Image.fromarray(part), size) for part in parts])
+        return np.stack([resized(Image.fromarray(part), size) for part in parts])
 
     return {
         "as it is": (True, films),
