@@ -56,7 +56,7 @@ LISTED = {
     "text": (b"this is no image\n", "cannot identify"),
     "html": (b"<!DOCTYPE html><html><title>404</title></html>", "cannot identify"),
     "zip": (b"PK\x03\x04" + bytes(64), "cannot identify"),
-    "dicom": (bytes(128) + b"DICM" + bytes(200), "cannot identify"),
+    "dicom": (bytes(128) + b"DICM" + bytes(200), "without an image"),
     "truncated": (JPEG[: len(JPEG) // 2], "truncated"),
     "truncated.png": (saved(FILM, "PNG")[:-200], "truncated"),
     "animated gif": (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "3 frames"),
