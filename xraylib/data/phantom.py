@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
 
-from xraylib.files import UNFINISHED, UserError, alone, mendable
+from xraylib.files import UNFINISHED, UserError, alone, writing
 
 GRID = 224  # pixels a side of the computed shadow
 FIELD = 22.0  # cm a side: the thorax of a child of about three years, with shoulders and upper abdomen
@@ -382,9 +382,9 @@ def draw(root: Path, images: int = FILMS, processes: int | None = None) -> None:
     The bytes follow from `images` alone, whatever the number of processes (default: all cores).
     """
     items = plan(images)
-    with mendable(root):
+    with writing(root):
         root.parent.mkdir(parents=True, exist_ok=True)
-    with mendable(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as name:
+    with writing(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as name:
         new, masks, lungs = (Path(name) / part for part in ("chest_xray", "masks", "lungs"))
         one = partial(_draw_one, root=new, masks=masks, lungs=lungs)
         with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
