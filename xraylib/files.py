@@ -88,8 +88,8 @@ def write_json(value: object, path: Path) -> None:
 
 def write_array(array: np.ndarray, path: Path) -> None:
     """Write a NumPy array (.npy), whole or not at all."""
-    with atomic(path) as temporary:
-        np.save(temporary, array)
+    with atomic(path) as temporary, temporary.open("w+b") as file:  # NumPy hides a full disk from a file opened "wb"
+        np.save(file, array)
 
 
 def write_table(table, path: Path) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -112,14 +111,6 @@ def test_a_film_without_lungs_or_unlike_the_study_gets_no_score(released, tmp_pa
     assert rows(released, tmp_path)["a.png"]["reason"] == "unlike the films of the study"
 
 
-def test_a_photograph_in_colour_is_not_assessed_and_three_equal_channels_are(released, tmp_path):
-    Image.fromarray(np.stack([GREY] * 3, -1)).save(tmp_path / "grey.png")
-    Image.fromarray(np.stack([GREY, GREY // 2, GREY // 4], -1)).save(tmp_path / "colour.png")
-    found = rows(released, tmp_path)
-    assert found["colour.png"]["reason"] == "in colour" and found["colour.png"]["decision"] == "not assessed"
-    assert found["grey.png"]["reason"] == ""
-
-
 def view(code, meaning):
     item = pydicom.Dataset()
     item.CodeValue, item.CodeMeaning = code, meaning
@@ -167,18 +158,11 @@ def raw_tag(name, text, **tags):
     return dicom(**{name: marker}, **tags).replace(marker.encode(), text.ljust(7).encode()[:7])
 
 
-# EXIF: orientation 3, and a second tag of which nothing can be made.
-EXIF = (
-    b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x03\0\0"
-    + struct.pack(">HHLL", 0x10E, 5, 1, 8)
-    + b"\0\0\0\0"
-)
 TABLE = JPEG.index(b"\xff\xdb") + 4
 TURNED = [Image.fromarray(GREY).rotate(90)]
 READ = {
     "plain.dcm": dicom(),
     "without_preamble": dicom()[128 + 4 :],
-    "exif.jpeg": b"\xff\xd8\xff\xe1" + struct.pack(">H", len(EXIF) + 2) + EXIF + JPEG[2:],
     "photo.jfif": JPEG,
     "photo.jpe": JPEG,
     "two pictures.jpeg": saved("MPO", save_all=True, append_images=TURNED),
@@ -232,27 +216,6 @@ def test_any_damage_gives_a_row_and_changes_no_other(released, data):
         assert len(found) == 2
         assert (found[f"bad{kind}"]["decision"] == "") == (found[f"bad{kind}"]["problem"] != "")
         assert found["good.jpeg"] == rows(released, Path(folder) / "good.jpeg")["good.jpeg"]
-
-
-TAGS = (
-    *("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTFunction", "PatientAge"),
-    *("ViewPosition", "PixelPaddingValue", "NumberOfFrames", "PatientBirthDate", "PhotometricInterpretation"),
-)
-VALUES = st.sampled_from(["", None, "0", "1", "-1", "65536", "1e400", "1e9", "nan", "abc", "1\\2", "LINEAR", "062Y"])
-
-
-@pytest.mark.filterwarnings("ignore:Invalid value for VR")
-@settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.sampled_from(TAGS), VALUES, max_size=5))
-def test_any_tags_give_a_row(released, tags):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.dcm"
-        try:
-            path.write_bytes(dicom(**tags))
-        except Exception:  # pydicom refuses to write it
-            return
-        row = rows(released, path)["a.dcm"]
-        assert (row["decision"] == "") == (row["problem"] != "")
 
 
 # --- the command ---
