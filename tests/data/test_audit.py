@@ -88,9 +88,8 @@ def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(phanto
         with Image.open(path) as image:
             image.resize((112, 112)).save(buffer, "JPEG", quality=60)
         small.append(np.asarray(Image.open(buffer).resize((128, 128), Image.Resampling.LANCZOS)))
-    own = audit.difference_hash(images).view(np.uint64)
     for other in (dim, np.stack(small)):
-        bits = np.bitwise_count(own[:, None] ^ audit.difference_hash(other).view(np.uint64)).sum(-1)
+        bits = (audit.difference_hash(images)[:, None] != audit.difference_hash(other)).sum(-1)
         assert np.diag(bits).max() <= audit.NEAR
         assert bits[~np.eye(len(bits), dtype=bool)].min() > audit.NEAR
 

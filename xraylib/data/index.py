@@ -134,24 +134,18 @@ def _row(path: Path, root: Path) -> dict | tuple[str, str]:
     try:
         if printable != relative.as_posix():
             raise ValueError("the file's name is not UTF-8; rename it")
-        found = _look(path) | {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        film, data = read(path, LEAST_SIDE), path.read_bytes()
+        if min(film.width, film.height) < LEAST_SIDE:
+            raise ValueError(f"{film.width} x {film.height} pixels; wanted at least {LEAST_SIDE} a side")
+        if film.refused:
+            raise ValueError("; ".join(film.refused))
     except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
         reason = f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "")
         return printable, " ".join(reason.split())
-    subtype, patient, number = parse_name(path.name)
-    folder, label = relative.parts[0], CLASSES.index(relative.parts[1])
-    names = {"path": printable, "folder": folder, "label": label, "subtype": subtype}
-    return names | {"patient": patient, "patient_number": number} | found
-
-
-def _look(path: Path) -> dict:
-    """Size, mode and JPEG quality of a film that is read as it is for the study, which shows whether it is whole."""
-    film = read(path, LEAST_SIDE)
-    if min(film.width, film.height) < LEAST_SIDE:
-        raise ValueError(f"{film.width} x {film.height} pixels; wanted at least {LEAST_SIDE} a side")
-    if film.refused:
-        raise ValueError("; ".join(film.refused))
-    return {name: getattr(film, name) for name in ("width", "height", "mode", "quality")}
+    names = zip(("subtype", "patient", "patient_number"), parse_name(path.name), strict=True)
+    row = {"path": printable, "folder": relative.parts[0], "label": CLASSES.index(relative.parts[1])} | dict(names)
+    row |= {name: getattr(film, name) for name in ("width", "height", "mode", "quality")}
+    return row | {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def compare_with_official(index: pd.DataFrame) -> pd.DataFrame:
