@@ -14,8 +14,8 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY, Config
-from xraylib.data.corruptions import CORRUPTIONS, Corruption, corrupt
 from xraylib.evaluation import metrics
+from xraylib.evaluation.corruptions import CORRUPTIONS, Corruption, corrupt
 from xraylib.files import UserError, write_table
 
 HEADLINE = (*metrics.HEADLINE, "balanced_accuracy")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xraylib.data.corruptions import CORRUPTIONS, corrupt
+from xraylib.evaluation.corruptions import CORRUPTIONS, corrupt
 
 GRADED = [name for name in CORRUPTIONS if name != "inverted"]
 
