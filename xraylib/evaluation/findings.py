@@ -266,13 +266,6 @@ def val(val_films: pd.DataFrame) -> str:
     )
 
 
-def sixteen(table: pd.DataFrame) -> str:
-    """table: tables.sixteen."""
-    best = table.iloc[0]
-    text = f"{best.right:.0f} right of {best.of:.0f} prove no more than a true accuracy of at least"
-    return f"{SHOWS}{text} {100 * best.lower:.0f} %."
-
-
 def refused(ood: pd.DataFrame) -> str:
     share = 100 * ood.groupby("wanted").not_assessed.agg(["min", "max"])
     as_is = 100 * ood.set_index("kind").not_assessed["as it is"]
