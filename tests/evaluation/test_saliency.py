@@ -53,11 +53,7 @@ def test_gradcam_with_average_pooling_is_the_class_activation_map(unsmoothed):
     images[0, 1, 2], images[1, 3, 3], images[2, 7, 0] = 10, 20, 30
     maps = saliency.gradcam(network_by_hand(8), images)
     np.testing.assert_allclose(maps, 5 * images / 64, rtol=1e-5)  # 3 * 2x - 1 * x, over the 64 places of the mean
-
-
-def test_gradcam_leaves_out_what_speaks_against_pneumonia(unsmoothed):
-    images = np.full((1, 8, 8), 100, np.uint8)
-    assert not saliency.gradcam(network_by_hand(8, weights=(-3.0, 1.0)), images).any()
+    assert not saliency.gradcam(network_by_hand(8, weights=(-3.0, 1.0)), images).any()  # it speaks against pneumonia
 
 
 def test_integrated_gradients_add_up_to_the_difference_in_logits(unsmoothed, lesions):
@@ -77,35 +73,22 @@ def test_occlusion_finds_the_one_patch_that_counts():
     assert np.count_nonzero(falls) == 9  # the patch and those that overlap it
 
 
-@pytest.mark.parametrize("method", saliency.METHODS.values())
-def test_the_studys_network_has_maps_of_the_films_size(method, config):
-    backend.start(0)
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32)).astype(np.uint8)
-    maps = method(model.build(config), images)
-    assert (maps.shape, maps.dtype) == (images.shape, np.float32)
-    assert (maps >= 0).all()
-
-
 # --- tests of a map ---
 
 
-def test_pointing_by_hand():
-    maps, masks = np.zeros((3, 4, 4)), np.zeros((3, 4, 4), bool)
+def test_pointing_by_hand_and_hit_rates_as_means_over_seeds():
+    maps, masks = np.zeros((4, 4, 4)), np.zeros((4, 4, 4), bool)
     masks[:, :2, :2] = True
     maps[0, 0, 1], maps[0, 3, 3] = 3, 1
     maps[1, 0, 0], maps[1, 3, 3] = 1, 3
     hit, inside = saliency.pointing(maps, masks)
-    assert hit.tolist() == [True, False, False]
-    np.testing.assert_allclose(inside, [0.75, 0.25, 0])  # the third map is empty
-
-
-def test_hit_rates_are_means_over_seeds():
-    right, wrong, masks = np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), np.zeros((4, 4, 4), bool)
-    masks[:, 0, 0] = right[:, 0, 0] = wrong[:, 3, 3] = 1
-    row = saliency.pointing_game({"a map": [right, wrong, right, right]}, masks, np.arange(4)).iloc[0]
+    assert hit.tolist() == [True, False, False, False]
+    np.testing.assert_allclose(inside, [0.75, 0.25, 0, 0])  # two maps are empty
+    inside, outside = masks.astype(float), (~masks).astype(float)
+    row = saliency.pointing_game({"a map": [inside, outside, inside, inside]}, masks, np.arange(4)).iloc[0]
     assert row.hits == row.inside == row.lower == row.upper == 0.75  # all films alike
     assert row.sd == pytest.approx(0.5)
-    assert (row.n_films, row.seeds, row.lesion) == (4, 4, 1 / 16)
+    assert (row.n_films, row.seeds, row.lesion) == (4, 4, 1 / 4)
 
 
 def test_the_network_finds_the_lesion_and_maps_without_it_do_not(lesions):

@@ -25,7 +25,8 @@ HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity")
 COLUMNS = ("network", "seed", "path", "folder", "split", "label", "subtype", "patient", "logit")
 TIDY = ("network", "split", "seed", "statistic", "value", "sd", "lower", "upper", "n_films", "n_children")
 
-Statistic = Callable[[np.ndarray], dict]  # float64 weights (resamples, films) -> {key: float64 (resamples,)}
+# Film weights, float64 (resamples, films) -> {name: float64 (resamples,)}, or a table of such columns.
+Statistic = Callable[[np.ndarray], dict]
 
 
 def check(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -219,9 +220,8 @@ def paired_bootstrap(first: pd.DataFrame, second: pd.DataFrame, points: Mapping,
     if films.path.tolist() != others.path.tolist():
         raise ValueError(f"paired_bootstrap: {len(films)} films against {len(others)}; wanted the same films.")
 
-    def difference(weights: np.ndarray) -> dict:
-        minuend, subtrahend = _mean(ours, weights), _mean(theirs, weights)
-        return {name: minuend[name] - subtrahend[name] for name in minuend}
+    def difference(weights: np.ndarray) -> pd.DataFrame:
+        return _mean(ours, weights) - _mean(theirs, weights)
 
     table = patient_bootstrap(films, difference, config.bootstrap_resamples, config.split_seed)
     return table.rename(columns={"value": "difference"})
@@ -233,9 +233,8 @@ def _each_seed(predictions: pd.DataFrame, points: Mapping) -> tuple[pd.DataFrame
     return next(iter(seeds.values())), {str(key[1]): statistics(rows, points[key]) for key, rows in seeds.items()}
 
 
-def _mean(seeds: Mapping[str, Statistic], weights: np.ndarray) -> dict:
-    values = [statistic(weights) for statistic in seeds.values()]
-    return {name: np.mean([value[name] for value in values], axis=0) for name in values[0]}
+def _mean(seeds: Mapping[str, Statistic], weights: np.ndarray) -> pd.DataFrame:
+    return sum(pd.DataFrame(of_seed(weights)) for of_seed in seeds.values()) / len(seeds)
 
 
 def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
