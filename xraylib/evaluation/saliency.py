@@ -43,14 +43,14 @@ def gradcam(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.n
 @lru_cache(maxsize=4)  # traced once a network: other weights need no other graph
 def _gradcam_function(network: keras.Model):
     """Grad-CAM before it is enlarged: inputs (n, h, w, 1) -> (n, rows, columns) of the last feature maps."""
-    last = max(i for i, layer in enumerate(network.layers) if len(layer.output.shape) == 4)
-    trunk = keras.Model(network.inputs, network.layers[last].output)
+    head = [layer for layer in network.layers if len(layer.output.shape) == 2]  # from the pooling on
+    trunk = keras.Model(network.inputs, head[0].input)
 
     def maps(x):
         x = features = trunk(x)
         with tf.GradientTape() as tape:
             tape.watch(features)
-            for layer in network.layers[last + 1 :]:
+            for layer in head:
                 x = layer(x)
         weights = tf.reduce_mean(tape.gradient(x, features), axis=(1, 2), keepdims=True)
         return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
