@@ -37,15 +37,12 @@ def run(config: Config) -> pd.DataFrame:
         points, rows = metrics.operating_points(predictions), []
         for seed, split in product(config.seeds, splits):
             part = predictions[(predictions.seed == seed) & (predictions.split == split)]
-            found = metrics.ranking(part.label, part.probability)
-            found |= metrics.at_threshold(part.label, part.probability, points[metrics.STUDY, seed])
-            shown = {name: found[name] for name in tables.HEADLINE}
+            values = metrics.once(metrics.statistics(part, points[metrics.STUDY, seed]), len(part))
+            shown = {name: values[name] for name in tables.REPORTED}
             rows.append({"variant": variant, "seed": seed, "split": split, "films": len(part)} | shown)
         table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
         if config.score_test:
-            mean = table[(table.variant == variant) & (table.split == "test")][list(tables.HEADLINE)].mean()
-            test = predictions[predictions.split == "test"]
-            tables.enter_ledger(f"{metrics.STUDY}, {variant}", test, mean, config)
+            tables.record_test(predictions, points, config, f"{metrics.STUDY}, {variant}")
     return table
 
 
@@ -58,9 +55,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     write_table(table, config.results / "ablation.csv")
-    print(
-        table.groupby(["variant", "split"], sort=False)[list(tables.HEADLINE)].agg(["mean", "std"]).round(3).to_string()
-    )
+    groups = table.groupby(["variant", "split"], sort=False)[list(tables.REPORTED)]
+    print(groups.agg(["mean", "std"]).round(3).to_string())
     return 0
 
 

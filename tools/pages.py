@@ -7,6 +7,7 @@ import pandas as pd
 from xraylib.config import REPOSITORY
 from xraylib.evaluation import findings as found
 from xraylib.evaluation import metrics, tables
+from xraylib.evaluation.corruptions import described
 
 RESULTS = REPOSITORY / "results"
 OWN, PUBLISHED = "this study's network", "published experiment, on test"  # rows of comparison.csv

@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from xraylib.data.corruptions import described
+from xraylib.evaluation.corruptions import described
 from xraylib.data.index import SPLITS
 from xraylib.evaluation import metrics
 

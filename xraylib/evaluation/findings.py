@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from xraylib.data.corruptions import described
+from xraylib.evaluation.corruptions import described
 from xraylib.evaluation.metrics import PUBLISHED, STUDY, net_benefit
 
 SHOWS = "**What this shows.** "
