@@ -12,8 +12,7 @@ from xraylib.data.images import load_images
 from xraylib.data.index import load_index
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_table
-from xraylib.network import lungs, train
-from xraylib.network.weights import load_network
+from xraylib.network import locator, lungs, train
 
 SHORT = 10  # epochs of the short training
 VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
@@ -29,7 +28,7 @@ def run(config: Config) -> pd.DataFrame:
     """Columns variant, seed, split, films, and statistics at the threshold of tune. Finished trainings are kept."""
     index, parts = load_index(config), []
     films = load_images(config, index)
-    found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
+    found = lungs.boxes(locator.locate(locator.load(config.locator_file), films))
     for name, (crop, stretch, longer) in VARIANTS.items():
         say(name)
         frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)

@@ -17,8 +17,7 @@ from xraylib.data.decode import decode
 from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_table
-from xraylib.network import lungs, train
-from xraylib.network.weights import load_network
+from xraylib.network import locator, lungs, train
 
 
 def index_folder(root: Path) -> pd.DataFrame:
@@ -51,12 +50,12 @@ def score(root: Path, points: Mapping, config: Config) -> tuple[pd.DataFrame, pd
     table = index_folder(root)
     say(f"{len(table):,} films of {table.patient.nunique():,} patients")
     films = np.stack([decode(root / path, config.film_size) for path in table.path])
-    found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
+    found = lungs.boxes(locator.locate(locator.load(config.locator_file), films))
     frames = lungs.cut(films, found, config.image_size)
     table = table.assign(network=metrics.STUDY, split=root.resolve().name, subtype="unknown")
     parts = []
     for seed in config.seeds:
-        logit = train.predict(load_network(config.network_file(metrics.STUDY, seed)), frames)
+        logit = train.predict(train.load(metrics.STUDY, seed, config), frames)
         parts.append(table.assign(seed=seed, logit=logit, probability=expit(logit)))
     predictions = pd.concat(parts, ignore_index=True)
     statistics = metrics.summarise_split(predictions, points, config).query("seed == 'mean'").set_index("statistic")

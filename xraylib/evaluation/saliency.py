@@ -35,18 +35,22 @@ def as_input(network: keras.Model, images: np.ndarray) -> np.ndarray:
     _, size, _, channels = network.input_shape
     if channels == 1:
         return tf.image.resize(images[..., None].astype(np.float32), (size, size)).numpy()
-    return published.as_input(images)
+    return published.inputs(images)
 
 
 def predictor(network: keras.Model) -> Predict:
     """The network as a function of uint8 (n, size, size) images to logits, float32 (n,)."""
-    function = tf.function(lambda x: _logit(network.layers, x)[:, 0], reduce_retracing=True)
+    function = tf.function(lambda x: _logit(_chain(network), x)[:, 0], reduce_retracing=True)
     return lambda images: _in_batches(function, as_input(network, images))
 
 
 def _in_batches(function, inputs: np.ndarray, size: int = 128) -> np.ndarray:
     parts = [function(tf.constant(inputs[i : i + size])) for i in range(0, len(inputs), size)]
     return np.concatenate([tf.cast(part, tf.float32).numpy() for part in parts])
+
+
+def _chain(network: keras.Model) -> list:
+    return [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
 def _logit(layers: list, x) -> tf.Tensor:
@@ -82,12 +86,12 @@ def gradcam(network: keras.Model, images: np.ndarray, fade: bool = True) -> np.n
 @lru_cache(maxsize=4)  # traced once a network: other weights need no other graph
 def _gradcam_function(network: keras.Model):
     """Grad-CAM before it is enlarged: inputs (n, h, w, c) -> (n, rows, columns) of the last feature maps."""
-    last = max(i for i, layer in enumerate(network.layers) if len(layer.output.shape) == 4)
+    last = max(i for i, layer in enumerate(_chain(network)) if len(layer.output.shape) == 4)
 
     def maps(x):
-        for layer in network.layers[: last + 1]:
+        for layer in _chain(network)[: last + 1]:
             x = layer(x)
-        weights = tf.reduce_mean(_gradient(network.layers[last + 1 :], x), axis=(1, 2), keepdims=True)
+        weights = tf.reduce_mean(_gradient(_chain(network)[last + 1 :], x), axis=(1, 2), keepdims=True)
         return tf.nn.relu(tf.reduce_sum(weights * tf.cast(x, tf.float32), axis=-1))
 
     return tf.function(maps)
@@ -103,7 +107,7 @@ def integrated_gradients(network: keras.Model, images: np.ndarray, fade: bool = 
 @lru_cache(maxsize=4)  # as `_gradcam_function`
 def _gradient_function(network: keras.Model):
     """The gradient of the logit, summed over channels: inputs (n, h, w, c) -> (n, h, w)."""
-    return tf.function(lambda x: tf.reduce_sum(_gradient(network.layers, x), axis=-1), reduce_retracing=True)
+    return tf.function(lambda x: tf.reduce_sum(_gradient(_chain(network), x), axis=-1), reduce_retracing=True)
 
 
 def occlusion(predict: Predict, images: np.ndarray, patch: int | None = None, stride: int | None = None) -> np.ndarray:
@@ -200,7 +204,7 @@ def sanity_check(network: keras.Model, images: np.ndarray, method=gradcam) -> pd
     Columns: layers (permuted so far), name (of the last one), correlation (mean Spearman correlation with the map of
     the trained network). The network given is not changed.
     """
-    copy = keras.Sequential.from_config(network.get_config())
+    copy = network.__class__.from_config(network.get_config())
     copy.set_weights(network.get_weights())
     trained, rng = method(copy, images, fade=False), np.random.default_rng(0)
     rows = [{"layers": 0, "name": "trained", "correlation": 1.0}]
