@@ -27,7 +27,7 @@ def run(config: Config) -> pd.DataFrame:
     """Columns variant, seed, split, films, and statistics at the threshold of tune. Finished trainings are kept."""
     index, table = load_index(config), pd.DataFrame()
     splits = ("tune", "test") if config.score_test else ("tune",)
-    films, boxes = load_images(config, index), lungs.boxes(lungs.load_found(config, index))
+    films, boxes = load_images(config, index), lungs.boxes(lungs.load_frames(config, index, "lungs.npy"))
     for variant, (crop, stretch, longer) in VARIANTS.items():
         say(variant)
         frames = lungs.cut(films, boxes if crop else [None] * len(films), config.image_size, stretch)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import dct
 
+from xraylib.files import UserError
 from xraylib.network.backend import THREADS, tf
 
 # The range from which the amount of each augmentation is drawn, uniformly, for each image; 0 changes nothing.
@@ -34,6 +35,8 @@ def shuffled(rows: np.ndarray, batch_size: int, epochs: int, seed: int) -> np.nd
     """Rows of each batch of a training, int (steps, batch_size): another order each epoch, whole batches only."""
     rng = np.random.default_rng(seed)
     steps = len(rows) // batch_size
+    if not steps:
+        raise UserError(f"train split: {len(rows)} films to learn from. Wanted {batch_size} or more, a batch.")
     orders = [rng.permutation(rows)[: steps * batch_size] for _ in range(epochs)]
     return np.reshape(orders, (epochs * steps, batch_size))
 

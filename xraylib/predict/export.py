@@ -10,12 +10,11 @@ from scipy.special import expit
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from xraylib.config import Config
-from xraylib.data.frames import MASK, SMALL
+from xraylib.data.frames import SMALL
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, quiet, write_bytes, write_json
-from xraylib.network import backend
+from xraylib.network import backend, locator, train
 from xraylib.network.backend import keras, tf
-from xraylib.network.weights import load_network
 from xraylib.predict import films, ood
 
 UNSURE = 0.01  # share of a class
@@ -25,11 +24,10 @@ BANDS = (0.0, 10.0, 50.0, 90.0, 100.0)  # of the score
 def write(config: Config) -> None:
     """Write the networks of all seeds, and the locator, as TFLite files, with the same bytes at every run."""
     backend.start(0)  # numbers the layers from 0, whose names stand in the file
-    networks = [load_network(config.network_file(metrics.STUDY, seed)) for seed in config.seeds]
+    networks = [train.load(metrics.STUDY, seed, config) for seed in config.seeds]
     write_bytes(export(networks, config.image_size), config.models / films.NETWORKS)
     backend.start(0)
-    locator = load_network(config.locator_file, (MASK, MASK, 1))
-    write_bytes(export_locator(locator), config.models / films.LOCATOR)
+    write_bytes(export_locator(locator.load(config.locator_file)), config.models / films.LOCATOR)
 
 
 def export(networks: Sequence[keras.Model], size: int) -> bytes:
@@ -42,12 +40,12 @@ def export(networks: Sequence[keras.Model], size: int) -> bytes:
     return _converted(logits, "logits", size)
 
 
-def export_locator(locator: keras.Model) -> bytes:
+def export_locator(network: keras.Model) -> bytes:
     """TFLite bytes: "images" uint8 films (n, 96, 96) -> "lungs" float32 probabilities (n, 48, 48)."""
 
     def lungs(images):
         seen = tf.cast(images, tf.float32)[..., None]
-        both = locator(seen) + locator(seen[:, :, ::-1])[:, :, ::-1]
+        both = network(seen) + network(seen[:, :, ::-1])[:, :, ::-1]
         return tf.sigmoid(both[..., 0] / 2)
 
     return _converted(lungs, "lungs", SMALL)
