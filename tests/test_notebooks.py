@@ -53,7 +53,7 @@ def test_stored_outputs_hold_no_patient_and_no_clock(notebook):
 def test_cells_are_results_and_explained(notebook):
     """All plumbing is show's: it names a result's files, stamps phantoms and knows what to say."""
     assert max(len(cell.source.splitlines()) for cell in code(notebook)[1:]) <= LONGEST
-    assert not any("import " in cell.source or "write_" in cell.source for cell in code(notebook)[1:])
+    assert not any("import " in cell.source or "write_table" in cell.source for cell in code(notebook)[1:])
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= len(code(notebook)) / 2
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 from xraylib.config import REPOSITORY
 from xraylib.evaluation import findings as found
 from xraylib.evaluation import metrics, tables
-from xraylib.evaluation.corruptions import described
 
 RESULTS = REPOSITORY / "results"
 OWN, PUBLISHED = "this study's network", "published experiment, on test"  # rows of comparison.csv
@@ -191,11 +190,11 @@ def timing() -> str:
 def answer(notebook: str) -> str:
     """The findings of the committed run that answer a notebook's question ("01_explore", ...)."""
     answers = {
-        "01_explore": lambda: [found.framing_film(read("framing_film"), "people's masks")],
+        "01_explore": lambda: [found.framing_film(read("framing_film"))],
         "02_train": lambda: [found.framing(read("framing")), found.ablation(read("ablation"))],
-        "03_evaluate": lambda: [found.headline(read("metrics"))],
-        "04_predict_val": lambda: [found.val(read("val_films"))],
+        "03_evaluate": lambda: [found.operating_points(read("metrics"))],
+        "04_predict_val": lambda: [found.val_films(read("val_films"))],
         "05_robustness": lambda: [found.robustness(read("robustness"))],
-        "06_explain": lambda: [found.hidden(read("hidden_regions")), found.removal(read("removal_areas"))],
+        "06_explain": lambda: [found.hidden_regions(read("hidden_regions")), found.deletion(read("deletion_areas"))],
     }
-    return " ".join(text.removeprefix(found.SHOWS) for text in answers[notebook]())
+    return " ".join(answers[notebook]())

@@ -14,7 +14,7 @@ from xraylib import plots
 from xraylib.config import REPOSITORY, Config, load_config
 from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics, tables
-from xraylib.files import UserError, say, write_table
+from xraylib.files import UserError, say, write_bytes, write_table
 from xraylib.predict import films
 
 FIGURES = ["value", "sd", "lower", "upper"]
@@ -98,8 +98,8 @@ def main() -> int:
     target = REPOSITORY / "build" / "score" / root.name
     write_table(table, target.with_suffix(".csv"))
     fig, ax = plots.figure(height=3.4)
-    plots.roc(predictions, ax)
-    plots.save(fig, target.with_suffix(".png"))
+    plots.roc(predictions, ax, points)
+    write_bytes(plots.png(fig), target.with_suffix(".png"))
     if len(same := twins(predictions, known, points)):
         write_table(same, target.with_name(f"{target.name}_twins.csv"))
         say(f"films that the study has too:\n{same.round(4).to_string(index=False)}")

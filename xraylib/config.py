@@ -39,6 +39,7 @@ class Config:
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000
     bootstrap_resamples: int = 2000
+    saliency_films: int = 128  # films with pneumonia whose maps are tested
     score_test: bool = True  # XRAY_STOP_AT=tune: False, while a design is chosen
 
     def network_file(self, network: str, seed: int) -> Path:
@@ -49,6 +50,11 @@ class Config:
     def locator_file(self) -> Path:
         """Where the network that finds the lungs lies."""
         return self.models / "lungs.keras"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting but the folders."""
+        return {name: value for name, value in vars(self).items() if not isinstance(value, Path)}
 
     @property
     def kind(self) -> str:
@@ -79,6 +85,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "published_steps": 40,
         "published_validation_steps": 20,
         "bootstrap_resamples": 200,
+        "saliency_films": 12,
     },
     "verify": {},  # the tables and figures of full, computed again from its predictions
 }

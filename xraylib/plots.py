@@ -16,9 +16,9 @@ from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from xraylib.evaluation.corruptions import described
 from xraylib.data.index import SPLITS
 from xraylib.evaluation import metrics
+from xraylib.evaluation.corruptions import described
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column of a journal's page, and both
 MOST_BYTES = 200_000  # of a PNG
@@ -444,9 +444,9 @@ def decision_curve(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def abstaining(table: pd.DataFrame, ax: Axes, n: int) -> None:
-    """Accuracy on the films that the network is surest of. table: network, coverage, accuracy, sd."""
-    _curves(table.assign(x=100 * table.coverage), ax, "x", "accuracy", "network", sd="sd")
-    ax.set_xlim(102, 100 * table.coverage.min() - 2)
+    """Accuracy on the films that the network is surest of. table: network, share_decided, accuracy, sd."""
+    _curves(table.assign(x=100 * table.share_decided), ax, "x", "accuracy", "network", sd="sd")
+    ax.set_xlim(102, 100 * table.share_decided.min() - 2)
     ax.yaxis.set_major_formatter("{x:.2f}")
     ax.set(xlabel="films decided (%), the surest first", ylabel="accuracy (mean; band: SD)")
     _legend_below(ax, 2)
@@ -617,8 +617,9 @@ def _sizes(column: pd.Series, names: Sequence[str]) -> str:
 
 
 def _title(ax: Axes, what: str, table: pd.DataFrame) -> None:
-    """What it shows, of which split, of how many films and children."""
+    """What it shows, of which split, of how many films and children, or patients of another hospital."""
     films = table.drop_duplicates("path")
     splits = [split for split in SPLITS if (films.split == split).any()]
     of = "all splits" if len(splits) == len(SPLITS) else f"{' and '.join(splits)} split{'s' * (len(splits) > 1)}"
-    ax.set_title(f"{what}, {of}\n(n = {len(films):,}, {_n(films.patient.nunique(), 'child')})")
+    of = of if splits else films.split.iloc[0]
+    ax.set_title(f"{what}, {of}\n(n = {len(films):,}, {_n(films.patient.nunique(), 'child' if splits else 'patient')})")

@@ -76,7 +76,7 @@ def test_occlusion_finds_the_one_patch_that_counts():
 # --- tests of a map ---
 
 
-def test_pointing_by_hand_and_hit_rates_as_means_over_seeds():
+def test_pointing_by_hand_and_hit_rates():
     maps, masks = np.zeros((4, 4, 4)), np.zeros((4, 4, 4), bool)
     masks[:, :2, :2] = True
     maps[0, 0, 1], maps[0, 3, 3] = 3, 1
@@ -85,10 +85,9 @@ def test_pointing_by_hand_and_hit_rates_as_means_over_seeds():
     assert hit.tolist() == [True, False, False, False]
     np.testing.assert_allclose(inside, [0.75, 0.25, 0, 0])  # two maps are empty
     inside, outside = masks.astype(float), (~masks).astype(float)
-    row = saliency.pointing_game({"a map": [inside, outside, inside, inside]}, masks, np.arange(4)).iloc[0]
-    assert row.hits == row.inside == row.lower == row.upper == 0.75  # all films alike
-    assert row.sd == pytest.approx(0.5)
-    assert (row.n_films, row.seeds, row.lesion) == (4, 4, 1 / 4)
+    game = saliency.pointing_game({"inside": inside, "outside": outside}, masks, np.arange(4)).set_index("method")
+    assert game.hits.tolist() == game.inside.tolist() == game.lower.tolist() == game.upper.tolist() == [1, 0]
+    assert game[["n_films", "lesion"]].to_numpy().tolist() == [[4, 1 / 4]] * 2
 
 
 def test_the_network_finds_the_lesion_and_maps_without_it_do_not(lesions):
@@ -96,11 +95,11 @@ def test_the_network_finds_the_lesion_and_maps_without_it_do_not(lesions):
     network = network_by_hand(24)
     gradcam = saliency.gradcam(network, images)
     maps = {
-        "Grad-CAM": [gradcam],
-        "occlusion": [saliency.upsample(saliency.occlusion(predictor(network), images), 24)],
-        "another film's": [np.roll(gradcam, 15, axis=0)],
-        "centre prior": [saliency.centre_prior(30, 24)],
-        "random map": [np.random.default_rng(0).random((30, 24, 24), np.float32)],
+        "Grad-CAM": gradcam,
+        "occlusion": saliency.upsample(saliency.occlusion(predictor(network), images), 24),
+        "another film's": np.roll(gradcam, 15, axis=0),
+        "centre prior": saliency.centre_prior(30, 24),
+        "random map": np.random.default_rng(0).random((30, 24, 24), np.float32),
     }
     table = saliency.pointing_game(maps, masks, np.arange(30) // 2).set_index("method")
     assert table.lower["Grad-CAM"] == 1
@@ -185,9 +184,9 @@ def test_films_without_a_map_or_no_films_at_all_give_the_same_columns_without_ro
     assert len(table) == 0 and list(table) == list(saliency.lung_share(maps + 1, masks, rows, "Grad-CAM"))
     by_method, predict = {"Grad-CAM": maps, "centre prior": saliency.centre_prior(n, 24)}, lambda x: x.mean(axis=(1, 2))
     tables = [
-        saliency.pointing_game({name: [one] for name, one in by_method.items()}, masks, rows.patient),
+        saliency.pointing_game(by_method, masks, rows.patient),
         *saliency.deletion(predict, images, by_method, rows.patient),
-        saliency.hidden_regions({"xray_cnn": predict}, images, masks, rows),
+        saliency.hidden_regions(lambda x: {("xray_cnn", 0): predict(x)}, images, masks, rows),
         saliency.sanity_check(network_by_hand(24), images),
     ]
     names = ["hits", "probability", "area", "auroc", "correlation"]
@@ -212,8 +211,13 @@ def test_auroc_falls_to_chance_where_the_class_is_hidden():
     images, lungs = rng.integers(60, 80, (40, 40, 40)).astype(np.uint8), np.zeros((40, 40, 40), bool)
     lungs[:, 10:30, 10:30] = True
     images[rows.label == 1, 18:22, 18:22] = 250  # the class is written in the lungs
-    predictors = {"xray_cnn": lambda x: x[:, 18:22, 18:22].mean(axis=(1, 2)) / 255}
-    table = saliency.hidden_regions(predictors, images, lungs, rows).set_index("hidden")
+
+    def predict(x):
+        """Two seeds, whose mean logit is the brightness of the place."""
+        brightness = x[:, 18:22, 18:22].mean(axis=(1, 2)) / 255
+        return {("xray_cnn", 0): brightness + 1, ("xray_cnn", 1): brightness - 1}
+
+    table = saliency.hidden_regions(predict, images, lungs, rows).set_index("hidden")
     assert table.auroc["nothing"] == table.auroc["all but the lungs"] == 1
     assert table.lower["lungs"] < 0.5 < table.upper["lungs"] or table.auroc["lungs"] < 0.7
     assert table.change["nothing"] == 0

@@ -10,8 +10,6 @@ from scipy.stats import binomtest
 from xraylib.evaluation.corruptions import described
 from xraylib.evaluation.metrics import PUBLISHED, STUDY, net_benefit
 
-SHOWS = "**What this shows.** "
-
 
 def _value(row: pd.Series, name: str = "value") -> str:
     return f"{row[name]:.3f} ({row.lower:.3f} to {row.upper:.3f})"
@@ -181,6 +179,8 @@ def against_baselines(table: pd.DataFrame) -> str:
 
 
 def comparison(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
+    if field.empty:
+        return "Nobody else has evaluated these films."
     own, fair, parts = _on_test(metrics).value[STUDY], field[field.test_chose_threshold != "yes"], []
     for statistic, name in (("auroc", "AUROC"), ("accuracy", "Accuracy")):
         alike, best = (some.loc[some[statistic].idxmax()] for some in (fair[fair.pretrained == "no"], fair))
@@ -251,7 +251,7 @@ def decision_curve(test: pd.DataFrame) -> str:
 
 
 def abstaining(table: pd.DataFrame) -> str:
-    own = table[table.network == STUDY].set_index("coverage").accuracy
+    own = table[table.network == STUDY].set_index("share_decided").accuracy
     text = "Leaving a fifth of the films to a human reader takes accuracy on the others"
     return f"{text} from {own[1.0]:.3f} to {own[0.8]:.3f}."
 

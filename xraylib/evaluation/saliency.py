@@ -6,7 +6,7 @@ as far as it finds lesions whose place is known (pointing game on phantoms), cha
 come from the caller: drawn by people, or by the locator.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -119,6 +119,17 @@ def lung_grey(images: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.rint(level).astype(np.uint8), images.shape)
 
 
+def maps(network: keras.Model, predict: Predict, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Three maps of frames, uint8 (n, size, size), and two that need no network: name -> float (n, size, size)."""
+    n, size = images.shape[:2]
+    return {
+        **{name: method(network, images) for name, method in METHODS.items()},
+        "occlusion": upsample(occlusion(predict, images), size),
+        "centre prior": centre_prior(n, size),
+        "random map": np.random.default_rng(0).random(images.shape, np.float32),
+    }
+
+
 METHODS = {"Grad-CAM": gradcam, "integrated gradients": integrated_gradients}
 
 # --- tests of a map ---
@@ -143,21 +154,19 @@ def pointing(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return hit, (flat * inside).sum(axis=1) / np.where(total > 0, total, 1)
 
 
-def pointing_game(maps: Mapping[str, Sequence[np.ndarray]], masks: np.ndarray, patient) -> pd.DataFrame:
-    """Hit rate of each method on films whose lesions are known.
+def pointing_game(maps: Mapping[str, np.ndarray], masks: np.ndarray, patient) -> pd.DataFrame:
+    """Hit rate of each map on films whose lesions are known.
 
-    maps: method -> float (n, size, size), one array per seed; masks: bool (n, size, size); patient: (n,). Columns:
-    method, n_films, seeds, hits (mean over seeds), sd, lower, upper (95 % interval over patients), inside (share of the
-    map in the lesion), inside_lower, inside_upper, lesion (its share of the film: the hit rate of a random map).
+    maps: method -> float (n, size, size); masks: bool (n, size, size); patient: (n,). Columns: method, n_films, hits,
+    lower, upper (95 % interval over patients), inside (share of the map in the lesion), inside_lower, inside_upper,
+    lesion (its share of the film: the hit rate of a random map).
     """
-    columns = ["method", "n_films", "seeds", "hits", "sd", "lower", "upper", "inside", "inside_lower", "inside_upper"]
     rows = []
-    for method, seeds in maps.items() if len(masks) else ():
-        hit, inside = np.stack([pointing(of_seed, masks) for of_seed in seeds], axis=1).astype(float)
-        hits, *others = _means({"hits": hit.mean(axis=0), "inside": inside.mean(axis=0)}, patient)
-        sd = pd.Series(hit.mean(axis=1)).std()
-        rows.append((method, len(masks), len(hit), hits, sd, *others, masks.mean()))
-    return pd.DataFrame(rows, columns=[*columns, "lesion"])
+    for method, of_method in maps.items() if len(masks) else ():
+        hit, inside = (values.astype(float) for values in pointing(of_method, masks))
+        rows.append((method, len(masks), *_means({"hits": hit, "inside": inside}, patient), masks.mean()))
+    columns = ["method", "n_films", "hits", "lower", "upper", "inside", "inside_lower", "inside_upper", "lesion"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _means(values: Mapping, patient) -> np.ndarray:
@@ -266,21 +275,26 @@ def hide(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.where(masks, np.clip(np.rint(filled), 0, 255), images).astype(np.uint8)
 
 
-def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
-    """AUROC of each network with a region of every film hidden (see `hide`).
+def hidden_regions(predict: Callable, images: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of each network, by its mean logit over seeds, with a region of every film hidden (see `hide`).
 
-    predictors: network -> function of uint8 (n, size, size) to logits (n,); rows: label and patient. Columns:
-    network, hidden, area (mean share of the film), n_films, n_children, auroc, lower, upper (95 % interval over
-    patients), change (mean absolute change of the probability).
+    predict: train.predictor, from films to (network, seed) -> logits (n,); rows: label and patient. Columns: network,
+    hidden, area (mean share of the film), n_films, n_children, auroc, lower, upper (95 % interval over patients),
+    change (mean absolute change of the probability).
     """
     masks = {"nothing": np.zeros_like(lung_masks), "lungs": lung_masks, "all but the lungs": ~lung_masks}
-    films = {name: hide(images, mask) for name, mask in masks.items()}
     n_children, table = rows.patient.nunique(), []
-    for network, predict in predictors.items() if len(rows) else ():
-        probability = {name: expit(predict(hidden)) for name, hidden in films.items()}
+    logits = {name: _mean_over_seeds(predict(hide(images, mask))) for name, mask in masks.items() if len(rows)}
+    for network in logits["nothing"] if logits else ():
+        probability = {name: expit(of_network[network]) for name, of_network in logits.items()}
         for name, mask in masks.items():
             auroc = _bootstrap(metrics.weighted_ranking(rows.label, probability[name]), rows.patient).loc["auroc"]
             change = np.abs(probability[name] - probability["nothing"]).mean()
             table.append((network, name, mask.mean(), len(rows), n_children, *auroc, change))
     columns = ["network", "hidden", "area", "n_films", "n_children", "auroc", "lower", "upper", "change"]
     return pd.DataFrame(table, columns=columns)
+
+
+def _mean_over_seeds(logits: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:
+    networks = dict.fromkeys(network for network, _ in logits)
+    return {name: np.mean([of for (network, _), of in logits.items() if network == name], axis=0) for name in networks}

@@ -5,7 +5,7 @@ n_children. Thresholds come from `metrics.operating_points`, so nothing here is 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,12 @@ def load_parts(config: Config) -> pd.Series:
     if config.phantoms:
         return pd.Series(dtype=str)
     return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
+
+
+def load_field(config: Config) -> pd.DataFrame:
+    """What others report on the official test folder; without rows for phantoms, which nobody else has seen."""
+    field = pd.read_csv(REPOSITORY / "results" / "field.csv")
+    return field.iloc[:0] if config.phantoms else field
 
 
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -354,18 +360,18 @@ def worst_errors(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     return listed[["error", "path", "subtype", "probability", "seeds_wrong"]]
 
 
-def robustness(predictors: Mapping, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
+def robustness(predict: Callable, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
     """AUROC, sensitivity and specificity of every network under every corruption, at the same thresholds.
 
-    predictors: (network, seed) -> function from uint8 (n, size, size) films to logits (n,); images: the test films;
+    predict: train.predictor, from films to (network, seed) -> logits (n,); images: the test films, uint8 (n, h, w);
     label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, value, sd (over seeds).
     """
     rows = []
     for name, corruption in tqdm(({"none": UNCHANGED} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
         severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
         corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
-        for (network, seed), predict in predictors.items():
-            each = np.split(expit(predict(corrupted)), len(severities))  # one call: a call has a fixed cost
+        for (network, seed), logits in predict(corrupted).items():
+            each = np.split(expit(logits), len(severities))
             for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
                 figures = metrics.ranking(label, probability)
                 figures |= metrics.at_threshold(label, probability, points[network, seed])
@@ -396,7 +402,7 @@ def locator(lungs: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.Data
     found, true = lungs >= 0.5, truth >= 0.5
     dice = 2 * (found & true).sum(axis=(1, 2)) / np.maximum(found.sum(axis=(1, 2)) + true.sum(axis=(1, 2)), 1)
     boxes = zip(map(frames.lung_box, lungs), map(frames.lung_box, truth), strict=True)
-    iou = [frames.area_of_overlap(box, other) if box and other else 0.0 for box, other in boxes]
+    iou = [frames.iou(box, other) if box and other else 0.0 for box, other in boxes]
     films = pd.DataFrame(
         {"split": rows.split, "class": rows.label.map(dict(enumerate(CLASSES))), "dice": dice, "iou": iou}
     )

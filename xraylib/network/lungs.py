@@ -9,7 +9,7 @@ from PIL import Image
 from xraylib.config import Config
 from xraylib.data import frames
 from xraylib.data.frames import MASK, Box
-from xraylib.files import UserError, say, write_table
+from xraylib.files import UserError, say, write_array, write_table
 
 
 def load_masks(config: Config, index: pd.DataFrame, size: int = MASK) -> tuple[np.ndarray, np.ndarray]:
@@ -33,17 +33,15 @@ def boxes(masks: np.ndarray) -> list[Box | None]:
     return [frames.lung_box(mask) for mask in masks]
 
 
-def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[list[Box | None], str]:
+def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> list[Box | None]:
     """The box of the lungs in each film, uint8 (n, h, w), from its mask; without any masks, by the released locator."""
     masks, rows = load_masks(config, index)
     if not len(rows):
         from xraylib.network import locator  # here: with masks, TensorFlow is not needed
 
-        return boxes(locator.locate(locator.load(), films)), "the released locator"
+        return boxes(locator.locate(locator.load(), films))
     of_row = dict(zip(rows, boxes(masks / 255), strict=True))
-    return [
-        of_row.get(row) for row in range(len(index))
-    ], "the phantoms' masks" if config.phantoms else "people's masks"
+    return [of_row.get(row) for row in range(len(index))]
 
 
 def cut(films: np.ndarray, lung_boxes: list[Box | None], size: int, stretch: bool = True) -> np.ndarray:
@@ -54,6 +52,12 @@ def cut(films: np.ndarray, lung_boxes: list[Box | None], size: int, stretch: boo
 def masks_in_frames(masks: np.ndarray, lung_boxes: list[Box | None], config: Config) -> np.ndarray:
     """Masks, bool (n, h, w), as the frames of their films show them: bool (n, size, size)."""
     return cut(np.uint8(255) * masks, lung_boxes, config.image_size, stretch=False) >= 128
+
+
+def store(images: np.ndarray, masks: np.ndarray, config: Config) -> None:
+    """Keep what notebook 02 cut and found for `load_frames`."""
+    write_array(images, config.build / "frames.npy")
+    write_array(masks, config.build / "lungs.npy")
 
 
 def load_frames(config: Config, index: pd.DataFrame, name: str = "frames.npy") -> np.ndarray:

@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,8 @@ from xraylib.network.weights import load_network, save_network
 NETWORKS = {"published": lambda config: published.build(), "xray_cnn": model.build}  # name -> the untrained network
 Say = Callable[[str], None]
 _IMAGE = ["path", "folder", "split", "label", "subtype", "patient"]  # what a prediction says of its image
-_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples"}  # settings that no weight depends on
+# Settings that no weight depends on.
+_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples", "saliency_films"}
 
 
 def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> None:
@@ -65,8 +65,7 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
-    values = asdict(config).items()
-    settings = {name: value for name, value in values if name not in _NOT_TRAINING and not isinstance(value, Path)}
+    settings = {name: value for name, value in config.settings.items() if name not in _NOT_TRAINING}
     files = index[["path", "sha256", "split", "label"]].to_csv(index=False)
     return backend.fingerprint([network, seed, settings, files], images)
 

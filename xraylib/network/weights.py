@@ -67,9 +67,8 @@ def _read_version_2_0(network: keras.Model, path: Path) -> bool:
     return True
 
 
-def graph(network: keras.Model, path: Path) -> None:
-    """Draw Keras' graph of a network as a PNG: a box with its shapes for each layer, one for a residual block."""
+def graph(network: keras.Model) -> bytes:
+    """Keras' graph of a network as PNG: a box with its shapes for each layer, one for a residual block."""
     graphviz = shutil.which(Path(sys.executable).with_name("graphviz-pure")) or "dot"  # the first needs no root
     drawn = keras.utils.model_to_dot(network, show_shapes=True, show_layer_names=False, dpi=80)
-    with atomic(path) as temporary:
-        drawn.write(str(temporary), format="png", prog=graphviz)
+    return drawn.create(prog=str(graphviz), format="png")
