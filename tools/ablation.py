@@ -36,10 +36,9 @@ def run(config: Config) -> pd.DataFrame:
         trained = [train.train_one(metrics.STUDY, seed, index, frames, varied, say) for seed in config.seeds]
         predictions = metrics.check(pd.concat([pd.read_csv(folder / "predictions.csv") for folder in trained]))
         scores = _scores(predictions)
-        test = predictions[predictions.split == "test"]
-        if len(test):
-            mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
-            tables.enter_ledger(f"{metrics.STUDY}, {name}", test, mean, config)
+        if (predictions.split == "test").any():
+            points = metrics.operating_points(predictions)
+            tables.record_test(predictions, points, config, f"{metrics.STUDY}, {name}")
         scores.insert(0, "variant", name)
         parts.append(scores)
     return pd.concat(parts, ignore_index=True)
@@ -52,7 +51,7 @@ def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
             part = table[table.split == split]
             if len(part):
                 values = metrics.once(metrics.statistics(part, points[metrics.STUDY, seed]), len(part))
-                shown = {name: values[name] for name in tables.HEADLINE}
+                shown = {name: values[name] for name in tables.REPORTED}
                 rows.append({"seed": seed, "split": split, "films": len(part)} | shown)
     return pd.DataFrame(rows)
 
@@ -70,7 +69,7 @@ def main() -> int:
     fig, ax = plots.figure(width=plots.DOUBLE, height=2.8)
     plots.ablation(table, ax, kind=config.kind)
     plots.save(fig, config.plots / "ablation.png")
-    groups = table.groupby(["variant", "split"], sort=False)[list(tables.HEADLINE)]
+    groups = table.groupby(["variant", "split"], sort=False)[list(tables.REPORTED)]
     print(groups.agg(["mean", "std"]).round(3).to_string())
     print(f"wrote {config.results / 'ablation.csv'} and {config.plots / 'ablation.png'}")
     return 0

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from xraylib.config import REPOSITORY
-from xraylib.data.corruptions import described
 from xraylib.evaluation import findings as found
 from xraylib.evaluation import metrics, tables
+from xraylib.evaluation.corruptions import described
 
 RESULTS = REPOSITORY / "results"
 NAMES = {("published", "mean"): "published network"} | {("xray_cnn", s): n for s, n in tables.STUDY_NETWORKS.items()}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from xraylib.config import REPOSITORY
-from xraylib.evaluation import findings, metrics, tables
+from xraylib.evaluation import findings, metrics
 
 FINDINGS = re.findall(r"^def ([a-z]\w*)", inspect.getsource(findings), re.MULTILINE)
 AGGREGATED = {"ablation", "training", "locator", "sensitivity_analyses", "decision_curve"}  # numbers of no single cell
@@ -19,8 +19,8 @@ def tables_of(folder, name):
     given = []
     for argument in inspect.signature(getattr(findings, name)).parameters:
         file = REPOSITORY / folder / f"{ {'table': name, 'test': 'predictions'}.get(argument, argument) }.csv"
-        if (name, argument) in {("framing_film", "source"), ("sixteen", "table")}:
-            given.append(tables.sixteen() if argument == "table" else "people's masks")
+        if (name, argument) == ("framing_film", "source"):
+            given.append("people's masks")
         elif not file.exists():
             return None
         else:

@@ -58,7 +58,7 @@ def test_every_table_follows_from_the_predictions(committed):
         "subgroups": tables.subgroups(own, points, config),
         "sensitivity_analyses": tables.sensitivity_analyses(own, index, points, config),
         "calibration": tables.calibration(both),
-        "risk_coverage": tables.risk_coverage(both, points),
+        "abstaining": tables.abstaining(both, points),
         "worst_errors": tables.worst_errors(own, points),
     }
     field, history = (pd.read_csv(pages.RESULTS / f"{name}.csv") for name in ("field", "history"))

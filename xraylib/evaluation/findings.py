@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from xraylib.data.corruptions import described
+from xraylib.evaluation.corruptions import described
 from xraylib.evaluation.metrics import PUBLISHED, STUDY, UNSCALED, net_benefit
 
 SHOWS = "**What this shows.** "
@@ -264,13 +264,6 @@ def val(val_films: pd.DataFrame) -> str:
         f"{SHOWS}Of the {len(val_films)} films {n} are assessed, {right} of them rightly. That proves little: the true "
         f"accuracy may be as low as {100 * lower:.0f} % (95 % interval, Clopper-Pearson)."
     )
-
-
-def sixteen(table: pd.DataFrame) -> str:
-    """table: tables.sixteen."""
-    best = table.iloc[0]
-    text = f"{best.right:.0f} right of {best.of:.0f} prove no more than a true accuracy of at least"
-    return f"{SHOWS}{text} {100 * best.lower:.0f} %."
 
 
 def refused(ood: pd.DataFrame) -> str:
