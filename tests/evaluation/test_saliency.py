@@ -187,7 +187,7 @@ def test_films_without_a_map_or_no_films_at_all_give_the_same_columns_without_ro
     tables = [
         saliency.pointing_game({name: [one] for name, one in by_method.items()}, masks, rows.patient),
         *saliency.deletion(predict, images, by_method, rows.patient),
-        saliency.hidden_regions({"xray_cnn": predict}, images, masks, rows),
+        saliency.hidden_regions(lambda films: {("xray_cnn", 0): predict(films)}, images, masks, rows),
         saliency.sanity_check(network_by_hand(24), images),
     ]
     names = ["hits", "probability", "area", "auroc", "correlation"]
@@ -212,8 +212,11 @@ def test_auroc_falls_to_chance_where_the_class_is_hidden():
     images, lungs = rng.integers(60, 80, (40, 40, 40)).astype(np.uint8), np.zeros((40, 40, 40), bool)
     lungs[:, 10:30, 10:30] = True
     images[rows.label == 1, 18:22, 18:22] = 250  # the class is written in the lungs
-    predictors = {"xray_cnn": lambda x: x[:, 18:22, 18:22].mean(axis=(1, 2)) / 255}
-    table = saliency.hidden_regions(predictors, images, lungs, rows).set_index("hidden")
+
+    def predict(films):  # two seeds
+        return {("xray_cnn", seed): films[:, 18:22, 18:22].mean(axis=(1, 2)) / 255 + 0.1 * seed for seed in (-1, 1)}
+
+    table = saliency.hidden_regions(predict, images, lungs, rows).set_index("hidden")
     assert table.auroc["nothing"] == table.auroc["all but the lungs"] == 1
     assert table.lower["lungs"] < 0.5 < table.upper["lungs"] or table.auroc["lungs"] < 0.7
     assert table.change["nothing"] == 0

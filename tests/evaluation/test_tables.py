@@ -203,8 +203,10 @@ def test_the_worst_errors_are_those_of_most_seeds_and_furthest_off():
 def test_robustness_shows_a_network_that_only_knows_brightness():
     rng, label = np.random.default_rng(0), np.arange(40) % 2
     images = (rng.integers(60, 100, (40, 16, 16)) + 60 * label[:, None, None]).astype(np.uint8)
-    by_mean = {("xray_cnn", seed): lambda x: logit(x.mean(axis=(1, 2)) / 256) for seed in (0, 1)}
-    table = tables.robustness(by_mean, images, label, dict.fromkeys(by_mean, 110 / 256))
+    keys = [("xray_cnn", seed) for seed in (0, 1)]
+    table = tables.robustness(
+        lambda x: dict.fromkeys(keys, logit(x.mean(axis=(1, 2)) / 256)), images, label, dict.fromkeys(keys, 110 / 256)
+    )
     table = table.set_index(["corruption", "severity", "statistic"]).value
     assert table["none", 0, "auroc"] == table["brighter", 3, "auroc"] == 1
     assert table["none", 0, "specificity"] == 1

@@ -266,18 +266,20 @@ def hide(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.where(masks, np.clip(np.rint(filled), 0, 255), images).astype(np.uint8)
 
 
-def hidden_regions(predictors: Mapping, images: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+def hidden_regions(predict: Callable, images: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
     """AUROC of each network with a region of every film hidden (see `hide`).
 
-    predictors: network -> function of uint8 (n, size, size) to logits (n,); rows: label and patient. Columns:
-    network, hidden, area (mean share of the film), n_films, n_children, auroc, lower, upper (95 % interval over
-    patients), change (mean absolute change of the probability).
+    predict: uint8 (n, size, size) -> logits (n,) by (network, seed), as train.predictor; their mean over seeds counts.
+    rows: label and patient. Columns: network, hidden, area (mean share of the film), n_films, n_children, auroc, lower,
+    upper (95 % interval over patients), change (mean absolute change of the probability).
     """
     masks = {"nothing": np.zeros_like(lung_masks), "lungs": lung_masks, "all but the lungs": ~lung_masks}
     films = {name: hide(images, mask) for name, mask in masks.items()}
     n_children, table = rows.patient.nunique(), []
-    for network, predict in predictors.items() if len(rows) else ():
-        probability = {name: expit(predict(hidden)) for name, hidden in films.items()}
+    logits = {name: predict(hidden) if len(rows) else {} for name, hidden in films.items()}
+    for network in dict.fromkeys(network for network, _ in logits["nothing"]):
+        of_seeds = {name: [each[key] for key in each if key[0] == network] for name, each in logits.items()}
+        probability = {name: expit(np.mean(each, axis=0)) for name, each in of_seeds.items()}
         for name, mask in masks.items():
             auroc = _bootstrap(metrics.weighted_ranking(rows.label, probability[name]), rows.patient).loc["auroc"]
             change = np.abs(probability[name] - probability["nothing"]).mean()

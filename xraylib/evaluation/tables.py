@@ -5,7 +5,7 @@ n_children. Thresholds come from `metrics.operating_points`, so nothing here is 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -354,18 +354,18 @@ def worst_errors(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     return listed[["error", "path", "subtype", "probability", "seeds_wrong"]]
 
 
-def robustness(predictors: Mapping, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
+def robustness(predict: Callable, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
     """AUROC, sensitivity and specificity of every network under every corruption, at the same thresholds.
 
-    predictors: (network, seed) -> function from uint8 (n, size, size) films to logits (n,); images: the test films;
+    predict: uint8 (n, size, size) films -> logits (n,) by (network, seed), as train.predictor; images: the test films;
     label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, value, sd (over seeds).
     """
     rows = []
     for name, corruption in tqdm(({"none": UNCHANGED} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
         severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
         corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
-        for (network, seed), predict in predictors.items():
-            each = np.split(expit(predict(corrupted)), len(severities))  # one call: a call has a fixed cost
+        for (network, seed), logits in predict(corrupted).items():  # one call: a call has a fixed cost
+            each = np.split(expit(logits), len(severities))
             for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
                 figures = metrics.ranking(label, probability)
                 figures |= metrics.at_threshold(label, probability, points[network, seed])
