@@ -19,12 +19,11 @@ def test_a_failure_leaves_the_earlier_file_and_no_rest(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_new_file_is_complete_and_readable_by_others(tmp_path):
+def test_a_table_is_complete_and_readable_by_others(tmp_path):
     path = tmp_path / "new" / "table.csv"
     write_table(pd.DataFrame({"a": [1, 2], "b": [0.1, None]}), path)
     assert path.read_bytes() == b"a,b\n1,0.1\n2,\n"
-    assert path.stat().st_mode & 0o044 == 0o044
-    assert list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o044 == 0o044 and list(path.parent.iterdir()) == [path]
 
 
 def test_json_is_the_same_for_the_same_values_and_refuses_nan(tmp_path):
@@ -36,7 +35,7 @@ def test_json_is_the_same_for_the_same_values_and_refuses_nan(tmp_path):
         write_json({"a": float("nan")}, path)
 
 
-def test_the_lock_lets_one_process_in_at_a_time_and_names_it(tmp_path):
+def test_the_lock_lets_one_process_in_at_a_time(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from xraylib.files import alone\n"
         "with alone(Path(sys.argv[1])) as waited:\n    print('in', waited, flush=True); time.sleep(float(sys.argv[2]))"
@@ -49,11 +48,9 @@ def test_the_lock_lets_one_process_in_at_a_time_and_names_it(tmp_path):
     first = start("60")
     assert first.stdout.readline() == "in False\n"
     second = start("0")
-    assert second.stdout.readline().startswith(f"Waiting: process {first.pid} writes here")
+    assert second.stdout.readline().startswith("Waiting: another run writes here")
     first.kill()  # the system takes its lock back
     assert second.communicate()[0] == "in True\n"
-    with pytest.raises(RuntimeError), alone(tmp_path / "lock"):
-        raise RuntimeError
     with alone(tmp_path / "lock") as waited:
         assert not waited
 

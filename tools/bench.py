@@ -27,7 +27,7 @@ import pandas as pd
 from PIL import Image
 
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.data import images, phantom
+from xraylib.data import decode, images, phantom
 from xraylib.data.index import build_index, find_root, list_images, load_index
 from xraylib.files import UserError, say, write_table
 
@@ -39,10 +39,10 @@ DRAWN = 500  # phantoms; more films are copies of them
 KERAS_WAY = """
 import sys, keras, xraylib.network.model
 from pathlib import Path
-from xraylib.data.images import decode
+from xraylib.data.decode import read
 for file in sys.argv[2:]:
     network = keras.models.load_model(file)
-    image = decode(Path(sys.argv[1]), network.input_shape[1])
+    image = read(Path(sys.argv[1]), network.input_shape[1]).pixels
     network.predict(image[None, ..., None].astype("float32"), verbose=0)
 """
 
@@ -75,7 +75,7 @@ def decode_all(decode: Callable, files: list[Path], size: int, threads: int | No
 
 def bench_decoding(files: list[Path], size: int) -> dict:
     """Decoding to `size` pixels a side on one core, against plain Pillow."""
-    ours, other = (partial(decode_all, decode, files, size) for decode in (images.decode, plain_pillow))
+    ours, other = (partial(decode_all, decode, files, size) for decode in (decode.read, plain_pillow))
     return pair(f"decoding {typical(files)}, against plain Pillow", "images/s", len(files), ours, other)
 
 
@@ -88,7 +88,7 @@ def bench_pipeline(files: list[Path], config: Config) -> dict:
     from xraylib.network.backend import keras, tf
 
     size, batch = config.image_size, config.batch_size
-    array = np.stack([images.decode(file, size) for file in files])
+    array = np.stack([decode.read(file, size).pixels for file in files])
     label = np.array([file.parent.name == "PNEUMONIA" for file in files], np.float32)
     zoom, most = augment.RANGES["zoom"], {name: high for name, (_, high) in augment.RANGES.items()}
     layers = keras.Sequential(
@@ -163,7 +163,7 @@ def bench(config: Config) -> None:
     """Time every pair; each takes the place in bench.csv of the one of its name, and other films give other names."""
     from xraylib.network import backend
 
-    found = list_images(find_root(config.data), ["train"])
+    found, _ = list_images(find_root(config.data), ["train"])
     files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
     jpegs = [file for file in files if file.suffix.lower() != ".png"][:200]
     rows = [bench_decoding(jpegs, config.image_size), bench_pipeline(found, config), *bench_prediction(files, config)]

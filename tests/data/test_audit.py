@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from xraylib.data import audit
-from xraylib.data.decode import area_means, decode
+from xraylib.data.decode import area_means, read
 from xraylib.data.index import build_index
 from xraylib.evaluation import metrics
 
@@ -19,7 +19,7 @@ def look(root, config, size=128):
     """Index and decoded images of a folder."""
     index, skipped = build_index(dataclasses.replace(config, data=root, tune_folds=4))
     assert skipped.empty
-    return index, np.stack([decode(root / path, size) for path in index.path])
+    return index, np.stack([read(root / path, size).pixels for path in index.path])
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(damaged, 
 
 def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(phantoms):
     paths = sorted((phantoms / "train" / "NORMAL").iterdir())[:8]
-    images = np.stack([decode(path, 128) for path in paths])
+    images = np.stack([read(path, 128).pixels for path in paths])
     dim = (images * 0.8 + 10).astype(np.uint8)
     small = []
     for path in paths:
@@ -88,9 +88,8 @@ def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(phanto
         with Image.open(path) as image:
             image.resize((112, 112)).save(buffer, "JPEG", quality=60)
         small.append(np.asarray(Image.open(buffer).resize((128, 128), Image.Resampling.LANCZOS)))
-    own = audit.difference_hash(images).view(np.uint64)
     for other in (dim, np.stack(small)):
-        bits = np.bitwise_count(own[:, None] ^ audit.difference_hash(other).view(np.uint64)).sum(-1)
+        bits = (audit.difference_hash(images)[:, None] != audit.difference_hash(other)).sum(-1)
         assert np.diag(bits).max() <= audit.NEAR
         assert bits[~np.eye(len(bits), dtype=bool)].min() > audit.NEAR
 

@@ -61,8 +61,8 @@ def test_a_film_of_one_grey_level_stays_finite():
 
 def test_overlap_by_hand():
     # two unit squares, shifted by half: .5 of 1.5
-    assert frames.area_of_overlap((0, 0, 1, 1), (0.5, 0, 1.5, 1)) == pytest.approx(1 / 3)
-    assert frames.area_of_overlap((0, 0, 0.2, 0.2), (0.5, 0.5, 1, 1)) == 0
+    assert frames.iou((0, 0, 1, 1), (0.5, 0, 1.5, 1)) == pytest.approx(1 / 3)
+    assert frames.iou((0, 0, 0.2, 0.2), (0.5, 0.5, 1, 1)) == 0
 
 
 def test_a_box_seen_in_its_own_frame_is_the_whole_frame():

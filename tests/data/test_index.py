@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from xraylib.data import decode
 from xraylib.data import index as index_module
 from xraylib.data.index import assign_splits, build_index, compare_with_official, find_root, parse_name, sample_patients
 from xraylib.files import UserError
@@ -78,7 +79,7 @@ def test_the_archives_rubbish_is_passed_over(folder):
     shutil.copy(root / "train/NORMAL/IM-0000-0001.jpeg", root / "test" / ".ipynb_checkpoints")
     index, skipped = build_index(config)
     assert len(index) == 84
-    assert skipped.to_numpy().tolist() == [["train/NORMAL/notes.txt", "no image by its name"]]
+    assert skipped.to_numpy().tolist() == [["train/NORMAL/notes.txt", "no film by its name or content"]]
     assert find_root(root) == root
 
 
@@ -91,9 +92,8 @@ def test_links_to_folders_and_other_suffixes_are_read_and_the_rest_is_listed(fol
     (root / "train" / "NORMAL" / "loop").symlink_to(root / "train")
     shutil.copy(root / "train/NORMAL/IM-0000-0001.jpeg", root / "val" / "stray.jpeg")
     index, skipped = build_index(config)
-    assert len(index) == 86 and "train/NORMAL/more/x0.jfif" in set(index.path)
+    assert len(index) == 87 and "train/NORMAL/more/x0.jfif" in set(index.path)
     assert dict(skipped.to_numpy()) == {
-        "train/NORMAL/more/x2.dcm": "no image by its name",
         "val/stray.jpeg": "not in a folder NORMAL or PNEUMONIA",
     }
 
@@ -112,8 +112,8 @@ def test_the_quality_that_a_file_was_saved_with_is_found(tmp_path, quality):
     Image.new("L", (32, 32), 99).save(tmp_path / "a.jpeg", quality=quality)
     Image.new("L", (32, 32), 99).save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.jpeg") as film, Image.open(tmp_path / "a.png") as other:
-        assert abs(index_module.jpeg_quality(film) - quality) <= 1
-        assert index_module.jpeg_quality(other) == 0
+        assert abs(decode.jpeg_quality(film) - quality) <= 1
+        assert decode.jpeg_quality(other) == 0
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,10 @@ def test_the_quality_that_a_file_was_saved_with_is_found(tmp_path, quality):
     [
         (lambda root: shutil.rmtree(root), "no such folder.*make data"),
         (lambda root: (shutil.rmtree(root), root.symlink_to(root)), "no such folder"),  # a loop of links
-        (lambda root: (shutil.rmtree(root), root.write_bytes(b"PK")), "chest_xray: no folder, but a file"),
         (lambda root: shutil.rmtree(root / "train"), "no train folder.*make data"),
-        (lambda root: shutil.rmtree(root / "train" / "NORMAL"), "no train/NORMAL folder.*Found PNEUMONIA"),
-        (lambda root: (root / "test" / "NORMAL").rename(root / "test" / "NORML"), "Found NORML, PNEUMONIA; rename it"),
-        (lambda root: [p.unlink() for p in (root / "val" / "NORMAL").iterdir()], "val/NORMAL: no images.*jpeg"),
-        (lambda root: [p.write_text("no image") for p in (root / "val" / "NORMAL").iterdir()], "no readable image"),
+        (lambda root: shutil.rmtree(root / "test"), "test: No such file or directory"),
+        (lambda root: shutil.rmtree(root / "train" / "NORMAL"), "train/NORMAL: no films"),
+        (lambda root: [p.write_text("a") for p in (root / "val" / "NORMAL").iterdir()], "no film that can be read"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_message(folder, change, words):

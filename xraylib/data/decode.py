@@ -1,123 +1,74 @@
-"""One file -> grey levels, by what starts in a fraction of a second: no pandas, no scikit-learn, no TensorFlow."""
+"""Any file of a film -> grey levels. It starts in a fraction of a second: no pandas, no scikit-learn, no TensorFlow."""
 
-import os
+import contextlib
 import stat
 import warnings
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-SUFFIXES = {".jpeg", ".jpg", ".jpe", ".jfif", ".png"}
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
+from xraylib.data import dicom
+from xraylib.data.walk import recognised
+
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
+COLOUR = 8.0  # mean grey levels between the channels above which a film is in colour; the study's RGB films have < 1
 
 
-def walk(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] = ()) -> list[str]:
-    """All files inside, sorted. Links to folders are followed, each folder is listed once, hidden names are left out.
+class Film(NamedTuple):
+    """What a file holds."""
 
-    A folder with an image's name counts as a file, as does (unless strict, which raises OSError) an unreadable folder.
-    No link leads into the folders of `apart`.
-    """
-    files: list[str] = []
-    seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
-    todo = [str(folder)]
-    links: list[str] = []  # real folders first, so that their files have their real names
-    while todo or links:
-        here = todo.pop() if todo else links.pop(0)
-        try:
-            inside = [] if _identity(here) in seen else list(os.scandir(here))
-        except OSError:
-            if strict:
-                raise
-            files.append(here)
-            continue
-        seen.add(_identity(here))
-        for entry in inside:
-            if entry.name.startswith("."):
-                continue
-            if os.path.isdir(entry.path) and Path(entry.name).suffix.lower() not in SUFFIXES:
-                (links if entry.is_symlink() else todo).append(entry.path)
-            else:
-                files.append(entry.path)
-    return sorted(files)
+    pixels: np.ndarray  # uint8 (size, size), bone bright
+    refused: list[str]  # why the film is not to be assessed, a phrase each
+    notes: list[str]  # what to warn of
+    width: int  # as in the file
+    height: int
+    mode: str  # Pillow's, or DICOM
+    quality: int  # that a JPEG was saved with, 1 to 100; 0: no JPEG
 
 
-def _identity(folder: Path | str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-def check_regular(path: Path) -> None:
-    """Raise ValueError for a folder, a pipe or a device: to read a pipe would wait for ever."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("no file, but a folder, pipe or device")
-
-
-def opened(path: Path) -> Image.Image:
-    """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture.
-
-    Raises OSError where the file is no image, ValueError where it is too large or animated.
-    """
-    check_regular(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is below ours
-        image = Image.open(path, formats=FORMATS)
-    try:
-        size = f"{image.width} x {image.height} pixels"
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"{size}; wanted at most {MOST_PIXELS:,}")
-        if image.format != "MPO" and getattr(image, "is_animated", False):
-            raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
-    except Exception:
-        image.close()
-        raise
-    return image
-
-
-def turn_upright(image: Image.Image) -> None:
-    """Decode the image and turn it as its EXIF block says, in place; a damaged block is left aside."""
-    image.load()
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # struct.error, TypeError, KeyError: the pixels are whole
-        return
-
-
-def decode(path: Path, size: int) -> np.ndarray:
-    """One image as grey levels: uint8 (size, size).
+def read(path: Path, size: int) -> Film:
+    """The film of a file of any format; the study and the prediction read all films with it.
 
     A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps twice the wanted size, which costs a fraction
     of the full decoding and changes 0.6 grey levels on average. The aspect ratio is not kept: it differs between the
     classes (1.21 against 1.50), so that keeping it would hand the network a shortcut that says nothing about lungs.
-    Raises OSError where the file is no image or is cut short, ValueError as `opened`.
+    Raises OSError where the file is no image or is cut short, ValueError where it is no file, too large, animated or
+    damaged, and whatever else a decoder makes of damaged bytes.
     """
-    with opened(path) as image:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("no file, but a folder, pipe or device")  # to read a pipe would wait for ever
+    if recognised(path) == "DICOM":
+        levels, refused, notes = dicom.read(path, MOST_PIXELS)
+        height, width = levels.shape
+        return Film(resized(Image.fromarray(levels), size), refused, notes, width, height, "DICOM", 0)
+    with _opened(path) as image:
+        facts = (image.width, image.height, image.mode, jpeg_quality(image))
         image.draft("L", (2 * size, 2 * size))
-        turn_upright(image)
-        return shrink(_grey(image), size)
+        image.load()
+        with contextlib.suppress(Exception):  # struct.error, TypeError, KeyError: a damaged block, whole pixels
+            ImageOps.exif_transpose(image, in_place=True)
+        return Film(resized(_grey(image), size), ["in colour"] if _colour(path) > COLOUR else [], [], *facts)
 
 
-def shrink(grey: Image.Image, size: int) -> np.ndarray:
-    """A grey image resized: uint8 (size, size)."""
-    return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
+def _opened(path: Path) -> Image.Image:
+    """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is below ours
+        image = Image.open(path, formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
+    return image
 
 
-@lru_cache
-def area_means(size: int, cells: int) -> np.ndarray:
-    """float64 (cells, size): row k averages the pixels of the k-th of equal cells, shared pixels in proportion."""
-    edges, pixel = np.arange(cells + 1)[:, None] * size / cells, np.arange(size)
-    return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * cells / size
-
-
-def colour(path: Path) -> float:
-    """How coloured the image is: the mean over pixels of the largest minus the smallest of red, green and blue.
-
-    In grey levels, 0 to 255; 0 for a file of one channel, near 0 where three channels hold the same film.
-    """
-    with opened(path) as image:
+def _colour(path: Path) -> float:
+    """The mean over pixels of the largest minus the smallest of red, green and blue, in grey levels, 0 to 255."""
+    with _opened(path) as image:
         if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
             return 0.0
         image.draft("RGB", (64, 64))  # the smallest scale: colour is not in the details
@@ -139,3 +90,28 @@ def _grey(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L")
     return image if image.mode == "L" else image.convert("L")
+
+
+def resized(grey: Image.Image, size: int) -> np.ndarray:
+    """A grey image as a square: uint8 (size, size)."""
+    return np.asarray(grey.resize((size, size), Image.Resampling.LANCZOS), np.uint8)
+
+
+def jpeg_quality(image: Image.Image) -> int:
+    """The quality, 1 to 100, that a JPEG file was saved with, from its luminance quantisation table; 0: no JPEG.
+
+    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality, and cuts
+    them at 255: below quality 25 the estimate is too high.
+    """
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return 0
+    scale = 100 * sum(tables[min(tables)]) / 3685
+    return round(min(100, max(1, (200 - scale) / 2 if scale <= 100 else 5000 / scale)))
+
+
+@lru_cache
+def area_means(size: int, cells: int) -> np.ndarray:
+    """float64 (cells, size): row k averages the pixels of the k-th of equal cells, shared pixels in proportion."""
+    edges, pixel = np.arange(cells + 1)[:, None] * size / cells, np.arange(size)
+    return np.clip(np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel), 0, None) * cells / size

@@ -4,16 +4,13 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from xraylib.data.decode import MOST_PIXELS, check_regular, shrink
-
-SUFFIXES = {".dcm", ".dicom"}
 PLAIN_FILMS = {"CR", "DX", "RG", "RF", "OT"}  # computed, digital and film radiography; OT: not said
 FRONTAL = {"AP", "PA", "LLD", "RLD"}  # LLD and RLD: lying on the left or right side, seen from the front
 FRONTAL_CODES = {"R-10206", "399348003", "R-10214", "272479007"}  # antero-posterior, postero-anterior: SRT, SNOMED CT
@@ -21,14 +18,10 @@ YEARS = (1, 5)  # of the study's children
 ADULT = 18
 TIME_LIMIT = 60  # seconds for one film in the process that decodes it
 
-_BEGINNINGS = {bytes([group, 0, element, 0]) for group in (2, 8) for element in (0, 1, 2, 5, 8, 16, 22, 24)}
-_PILLOW = {  # JPEG baseline and extended, JPEG 2000 lossless and lossy
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.90",
-    "1.2.840.10008.1.2.4.91",
-}
-_RLE = "1.2.840.10008.1.2.5"
+_OPTIONAL = (  # an empty one is as an absent one, which pydicom's functions don't know
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction"),
+    *("WindowCenter", "WindowWidth", "PixelPaddingValue"),
+)
 _DECODE = """
 import sys, numpy, pydicom
 from pydicom.pixels import pixel_array
@@ -37,73 +30,57 @@ numpy.save(sys.argv[2], levels)
 """
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file is named as DICOM, or has no suffix and begins as DICOM does, with its preamble or without."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():  # names such as 1.2.840.113619 end in a number
-        return False
-    return path.is_file() and _begins_as_dicom(path)
-
-
-def _begins_as_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(132)
-    return start[128:] == b"DICM" or start[:4] in _BEGINNINGS
-
-
-def read(path: Path, size: int) -> tuple[np.ndarray, list[str], list[str]]:
-    """The film, uint8 (size, size); why it is not to be assessed; and what to warn of: a phrase each.
+def read(path: Path, most_pixels: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """The film, uint8 (rows, columns); why it is not to be assessed; and what to warn of: a phrase each.
 
     Grey levels are those that DCMTK shows: rescaled, windowed (VOI LUT or the first window; without either, from the
     lowest to the highest level), MONOCHROME1 inverted, so that bone is bright. Raises ValueError for what is no single
-    film and for what cannot be decoded, OSError where the file cannot be read.
+    film of at most most_pixels and for what cannot be decoded, OSError where the file cannot be read.
     """
     import pydicom  # most folders hold none, and start without it
 
-    check_regular(path)
-    if not _begins_as_dicom(path):
-        raise ValueError("no DICOM file, though it is named so")
     try:
         header = pydicom.dcmread(path, force=True)
-        _check(header)
-        levels = _pixels(header, path)
+        _check(header, most_pixels)
+        levels = _stored(header, path)
         coloured = levels.ndim == 3 or header.PhotometricInterpretation == "PALETTE COLOR"
         shown = _coloured(levels, header) if coloured else _windowed(levels, header)
-        grey = Image.fromarray((255 * np.clip(shown, 0, 1)).round().astype(np.uint8))
-        return shrink(grey, size), *_unlike_the_study(header)
+        return np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8), *_unlike_the_study(header)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # pydicom, zlib and struct fail each in their own way
         raise ValueError(f"DICOM: {error}") from error
 
 
-def _check(header: Any) -> None:
+def _check(header: Any, most_pixels: int) -> None:
     if "Rows" not in header or not any(name in header for name in ("PixelData", "FloatPixelData")):
         raise ValueError("without an image")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ValueError(f"{frames} frames; wanted one film")
-    if header.Rows * header.Columns > MOST_PIXELS:
-        raise ValueError(f"{header.Columns} x {header.Rows} pixels; wanted at most {MOST_PIXELS:,}")
+    if header.Rows * header.Columns > most_pixels:
+        raise ValueError(f"{header.Columns} x {header.Rows} pixels; wanted at most {most_pixels:,}")
 
 
-def _pixels(header: Any, path: Path) -> np.ndarray:
+def _stored(header: Any, path: Path) -> np.ndarray:
     """Stored levels, (rows, columns) or (rows, columns, 3)."""
-    from pydicom import uid
-    from pydicom.dataset import FileMetaDataset
     from pydicom.pixels import pixel_array
+    from pydicom.uid import (
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        JPEG2000TransferSyntaxes,
+        JPEGBaseline8Bit,
+        JPEGExtended12Bit,
+        RLELossless,
+    )
 
-    meta = getattr(header, "file_meta", None)
-    if meta is None or not meta.get("TransferSyntaxUID"):  # a file without preamble
-        implicit, little = header.original_encoding
-        plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        header.file_meta = FileMetaDataset()
-        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else plain
+    if not header.file_meta.get("TransferSyntaxUID"):  # a file without preamble
+        implicit, _ = header.original_encoding
+        header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     syntax = header.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated or syntax == _RLE:
+    if not syntax.is_encapsulated or syntax == RLELossless:
         levels = pixel_array(header)
-    elif syntax in _PILLOW:
+    elif syntax in (JPEGBaseline8Bit, JPEGExtended12Bit, *JPEG2000TransferSyntaxes):
         levels = pixel_array(header, decoding_plugin="pillow")
     else:
         levels = _decode_apart(path)
@@ -137,72 +114,50 @@ def _coloured(levels: np.ndarray, header: Any) -> np.ndarray:
 
 def _windowed(levels: np.ndarray, header: Any) -> np.ndarray:
     """Float64 in [0, 1], bone bright; PS3.3 C.7.6.3.1.2, C.11.1 and C.11.2."""
-    padding = levels == _number(header, "PixelPaddingValue")
-    stored = levels.astype(np.float64)
-    table = _table(header, "ModalityLUTSequence", stored)
-    slope, intercept = _number(header, "RescaleSlope"), _number(header, "RescaleIntercept")
-    if table is not None:
-        stored = table[0]
-    elif slope and intercept is not None:
-        stored = stored * slope + intercept
-    shown = _voi(stored, header)
-    if shown is None:
-        inside = stored[~padding] if padding.any() and not padding.all() else stored
-        shown = (stored - inside.min()) / max(inside.max() - inside.min(), 1e-9)
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    for name in _OPTIONAL:
+        if name in header and not header[name].value and header[name].value != 0:
+            delattr(header, name)
+    padding = levels == header.get("PixelPaddingValue")
+    whole = levels.astype(np.int64) if levels.dtype.kind in "iu" else levels
+    if header.get("ModalityLUTSequence"):
+        rescaled, _ = _by_table(whole, header, "ModalityLUTSequence", apply_modality_lut)
+    else:
+        rescaled = apply_modality_lut(whole, header)
+    if header.get("VOILUTSequence"):
+        shown, top = _by_table(rescaled, header, "VOILUTSequence", apply_voi_lut)
+        shown = shown / top
+    elif header.get("WindowWidth") and "WindowCenter" in header:
+        for name in ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"):
+            header.pop(name, None)
+        header.BitsStored, header.PixelRepresentation = 16, 0  # what pydicom scales the window to
+        shown = apply_voi_lut(rescaled, header) / 65535
+    else:
+        inside = rescaled[~padding] if padding.any() and not padding.all() else rescaled
+        shown = (rescaled - inside.min()) / max(inside.max() - inside.min(), 1e-9)
     shown = np.clip(shown, 0, 1)
     if header.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
     return np.where(padding, 0.0, shown)  # what surrounds the film is black, as in the study's
 
 
-def _voi(levels: np.ndarray, header: Any) -> np.ndarray | None:
-    """Levels through the VOI look-up table or the first window, float64; None where the header has neither."""
-    table = _table(header, "VOILUTSequence", levels)
-    if table is not None:
-        return table[0] / (2 ** table[1] - 1)
-    centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
-    function = _text(header, "VOILUTFunction")
-    if centre is None or width is None or width <= 0 or (width < 1 and function not in ("LINEAR_EXACT", "SIGMOID")):
-        return None
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (levels - centre) / width, -700, 700)))
-    if function == "LINEAR_EXACT":
-        return (levels - centre) / width + 0.5
-    return (levels - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5
+def _by_table(levels: np.ndarray, header: Any, name: str, apply: Callable) -> tuple[np.ndarray, int]:
+    """Levels through the first look-up table of a sequence, and the highest value that the table's bits allow.
 
-
-def _table(header: Any, name: str, levels: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Levels through the first look-up table of a sequence, and the table's bits; None where there is no table."""
-    sequence = header.get(name)
-    item = sequence[0] if sequence else None
-    if item is None or not item.get("LUTDescriptor") or not item.get("LUTData"):
-        return None
-    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    Raises ValueError for a table that pydicom would misread.
+    """
+    count, first, bits = (int(value) for value in header[name].value[0].LUTDescriptor)
     count = count or 65536
-    if levels.min() < 0 and first > 32767:  # a signed number, read as unsigned
-        first -= 65536
-    data = item.LUTData
-    if isinstance(data, bytes):
-        order = "<u2" if header.original_encoding[1] else ">u2"
-        data = np.frombuffer(data[: len(data) // 2 * 2], order) if len(data) >= 2 * count else np.frombuffer(data, "u1")
-    entries = np.atleast_1d(np.asarray(data, np.int64))[:count]
-    if len(entries) < count:
-        raise ValueError(f"{name} of {len(entries)} entries; wanted {count}")
-    bits = max(bits if 8 <= bits <= 16 else 8, int(entries.max()).bit_length())
-    return entries[np.clip(levels - first, 0, count - 1).astype(np.int64)].astype(np.float64), bits
-
-
-def _number(header: Any, name: str) -> float | None:
-    """The first value of a numeric tag; None where the tag is absent or empty. ValueError where it is no number."""
-    value = header.get(name)
-    if value is not None and not isinstance(value, (str, bytes, int, float)):
-        value = next(iter(value), None) if hasattr(value, "__iter__") else value
-    if value is None or value in ("", b""):
-        return None
-    number = float(value)
-    if not np.isfinite(number):
-        raise ValueError(f"{name} is {value}")
-    return number
+    allowed = (8, 16) if name == "ModalityLUTSequence" else (8, *range(10, 17))
+    if bits not in allowed or (bits == 8 and count > 256):
+        raise ValueError(f"{name} of {bits} bits and {count} entries")
+    lowest = first - 65536 if first > 32767 and levels.min() < 0 else first  # a signed number, read as unsigned
+    entry = np.clip(levels - lowest, 0, count - 1).astype(np.int64)  # pydicom takes others modulo its bits
+    found, top = apply(entry + first, header), 2**bits - 1
+    if found.max() > top:
+        raise ValueError(f"{name} of {bits} bits and entries of up to {found.max()}")
+    return found, top
 
 
 def _text(header: Any, name: str) -> str:

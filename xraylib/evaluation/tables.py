@@ -396,7 +396,7 @@ def locator(lungs: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.Data
     found, true = lungs >= 0.5, truth >= 0.5
     dice = 2 * (found & true).sum(axis=(1, 2)) / np.maximum(found.sum(axis=(1, 2)) + true.sum(axis=(1, 2)), 1)
     boxes = zip(map(frames.lung_box, lungs), map(frames.lung_box, truth), strict=True)
-    iou = [frames.area_of_overlap(box, other) if box and other else 0.0 for box, other in boxes]
+    iou = [frames.iou(box, other) if box and other else 0.0 for box, other in boxes]
     films = pd.DataFrame(
         {"split": rows.split, "class": rows.label.map(dict(enumerate(CLASSES))), "dice": dice, "iou": iou}
     )

@@ -1,0 +1,69 @@
+"""Any file gives the right pixels, upright and grey, whatever its name and its storage."""
+
+import numpy as np
+import pytest
+from dicom_film import dicom_film
+from PIL import Image
+
+from xraylib.data.decode import read
+
+
+def picture(size=(300, 200)):
+    """A smooth picture whose left is dark and right bright, and whose top is brighter than its bottom."""
+    x, y = np.meshgrid(np.linspace(0, 180, size[0]), np.linspace(60, 0, size[1]))
+    return Image.fromarray((x + y).astype(np.uint8))
+
+
+def test_a_film_that_was_turned_in_the_camera_is_turned_back(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the row 0 is at the right: turn clockwise to see it upright
+    picture().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpeg", exif=exif, quality=98)
+    picture().save(tmp_path / "upright.jpeg", quality=98)
+    turned, upright = (read(tmp_path / f"{name}.jpeg", 64) for name in ("turned", "upright"))
+    np.testing.assert_allclose(turned.pixels, upright.pixels, atol=4)
+    assert turned[3:] == (200, 300, "L", 98)  # as in the file
+
+
+def test_scaled_decoding_changes_little(tmp_path):
+    rng = np.random.default_rng(0)
+    rough = Image.fromarray(rng.integers(0, 255, (9, 12), dtype=np.uint8)).resize(
+        (1600, 1200), Image.Resampling.BICUBIC
+    )
+    rough.save(tmp_path / "large.jpeg", quality=90)
+    with Image.open(tmp_path / "large.jpeg") as image:
+        plain = np.asarray(image.convert("L").resize((128, 128), Image.Resampling.BOX), int)
+    assert np.abs(read(tmp_path / "large.jpeg", 128).pixels - plain).mean() < 1
+
+
+def test_a_deep_png_of_12_bits_is_stretched(tmp_path):
+    Image.fromarray(np.tile(np.arange(256, dtype=np.uint16) * 16, (256, 1))).save(tmp_path / "a.png")
+    assert np.abs(read(tmp_path / "a.png", 256).pixels[100].astype(int) - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (2916, 127)])
+def test_extreme_shapes_are_squares_afterwards(tmp_path, size):
+    Image.new("L", size, 77).save(tmp_path / "a.png")
+    assert (read(tmp_path / "a.png", 32).pixels == 77).all()
+
+
+def test_colour_is_refused_and_three_equal_channels_are_not(tmp_path):
+    grey = np.asarray(picture())
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([grey, grey // 2, grey // 4], -1)).save(tmp_path / "colour.jpeg")
+    assert read(tmp_path / "grey.png", 64).refused == []
+    assert read(tmp_path / "colour.jpeg", 64).refused == ["in colour"]
+
+
+def test_a_file_is_what_its_content_says_and_dicom_is_resized_as_other_files_are(tmp_path):
+    levels = np.asarray(picture((90, 60))).copy()
+    levels[0, :2] = 0, 255
+    (tmp_path / "photo.jpeg").write_bytes(dicom_film(levels, 8))
+    (tmp_path / "bare").write_bytes(dicom_film(levels, 8)[132:])
+    Image.fromarray(levels).save(tmp_path / "film.dcm", "PNG")
+    films = [read(tmp_path / name, 32) for name in ("photo.jpeg", "bare", "film.dcm")]
+    assert [film.mode for film in films] == ["DICOM", "DICOM", "L"] and {film.width for film in films} == {90}
+    for film in films:
+        np.testing.assert_array_equal(film.pixels, films[0].pixels)
+    (tmp_path / "text.dcm").write_text("no DICOM at all, but long enough to be looked at" * 9)
+    with pytest.raises(OSError, match="cannot identify image file"):
+        read(tmp_path / "text.dcm", 16)
