@@ -13,7 +13,7 @@ from scipy.special import expit
 from xraylib.data import phantom
 from xraylib.data.frames import shrink
 from xraylib.files import UserError
-from xraylib.network import backend, lungs, model, published
+from xraylib.network import backend, locator, model, published
 from xraylib.network.weights import save_network
 from xraylib.predict import export, ood
 from xraylib.predict.films import load
@@ -51,9 +51,9 @@ def test_probabilities_equal_keras(config, films):
 
 def test_lungs_equal_keras(films):
     backend.start(0)
-    locator = lungs.build()
-    found = computed(export.export_locator(locator), lungs.small_films(films[::10]), "lungs")
-    assert np.abs(found - lungs.locate(locator, films[::10])).max() < 5e-3
+    network = locator.build()
+    found = computed(export.export_locator(network), locator.small_films(films[::10]), "lungs")
+    assert np.abs(found - locator.locate(network, films[::10])).max() < 5e-3
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def made(config, shared):
         here = dataclasses.replace(config, models=folder / "models", results=folder / "results")
         for seed in config.seeds:
             save_network(network(config, seed), here.network_file("xray_cnn", seed))
-        save_network(lungs.build(), here.locator_file)
+        save_network(locator.build(), here.locator_file)
         rng = np.random.default_rng(0)
         frames, masks = rng.integers(0, 255, (50, 32, 32), np.uint8), rng.random((50, 48, 48))
         ood.write(ood.fit(frames, frames, masks, masks), here.models)
