@@ -191,6 +191,7 @@ def test_a_result_is_written_drawn_and_explained(shown, config):
 
 def test_a_table_without_rows_is_no_error(shown, config):
     """Two epochs may leave a network without any Grad-CAM: notebook 06 ended there."""
-    show.show("lung_share", pd.DataFrame(columns=["group", "ratio"]), plots.lung_share, by="group")
-    assert (config.plots / "lung_share.png").exists()
+    show.show("lung_share", pd.DataFrame(columns=["group", "ratio"]), by="group")
     assert "No film has a row" in shown[-1][0].data
+    show.show("subgroups", pd.DataFrame(columns=["part", "value"]), plots.subgroups, 0)
+    assert (config.plots / "subgroups.png").exists()

@@ -180,20 +180,6 @@ def method(film: np.ndarray, axes, lungs, box, frame, saliency, probability: flo
 # --- training (notebook 02) ---
 
 
-def dice(table: pd.DataFrame, ax: Axes) -> None:
-    """How well the locator finds lungs, by split and class: mean Dice and IoU of the box, bars to the 5th percentile.
-
-    table: columns split, class, films, dice, dice_p5, iou and iou_p5.
-    """
-    label = table.split + ", " + table["class"] + " (n = " + table.films.map("{:,}".format) + ")"
-    measured = {"Dice of the lungs": (table.dice, table.dice_p5), "IoU of the box": (table.iou, table.iou_p5)}
-    parts = {name: pd.DataFrame({"value": mean, "upper": mean, "lower": low}) for name, (mean, low) in measured.items()}
-    rows = pd.concat(parts, names=["measure"]).reset_index("measure").assign(part=label)
-    xlabel = "agreement with the masks (bar: to the 5th percentile)"
-    title = "How well the locator finds the lungs"
-    forest(rows.sort_index(kind="stable"), ax, "part", title, group="measure", xlabel=xlabel, figures=False)
-
-
 def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame, warm: float) -> None:
     """Loss on axes[0] and accuracy on axes[1] over the study's epochs, train and tune: mean and range over seeds.
 
@@ -309,19 +295,6 @@ def comparison(table: pd.DataFrame, axes) -> None:
     _legend_below(axes[1], 3)
     n, star = int(table[table.measured_on == "test"].n_films.iloc[0]), "; *: on the train folder" if on_train else ""
     axes[0].figure.suptitle(f"Claimed, replayed and reached, test split (n = {n:,}), 95 % intervals{star}")
-
-
-def published_replay(table: pd.DataFrame, ax: Axes, per_seed: pd.DataFrame, index: pd.DataFrame) -> None:
-    """Published figures beside the replayed ones, a marker per seed. per_seed: tables.replayed_per_seed."""
-    for source, (colour, marker, size) in {"published": (BLACK, "|", 12), "replayed": (ORANGE, "s", 4.5)}.items():
-        part = per_seed[per_seed.source == source]
-        ax.plot(part.value, part.quantity, marker, label=source, markersize=size, color=colour, **MARK)
-    ax.margins(y=0.15)
-    ax.invert_yaxis()
-    ax.grid()
-    _legend_below(ax, 2)
-    sizes = _sizes(index.folder, ("train", "val"))
-    ax.set(xlabel="share of films", title=f"As published and as replayed, folders {sizes}")
 
 
 def confusion(table: pd.DataFrame, axes, points: Mapping) -> None:
@@ -530,13 +503,6 @@ def pointing_game(table: pd.DataFrame, ax: Axes) -> None:
     title = f"Pointing game: does the map peak in the lesion? Test, PNEUMONIA (n = {table.n_films.iloc[0]:,})"
     xlabel = "hit rate (dotted: a random place)"
     forest(table, ax, "method", title, "hits", reference=table.lesion.iloc[0], xlabel=xlabel)
-
-
-def lung_share(table: pd.DataFrame, ax: Axes) -> None:
-    """The share of a map in the lungs over the lungs' share of the frame. table: saliency.lung_share."""
-    title = f"{table['map'].iloc[0]} in the lungs, test split (n = {table.n_films.max():,} films with a map)"
-    xlabel = "share of the map / share of the frame (dotted: a map that knows nothing)"
-    forest(table, ax, "group", title, "ratio", reference=1, xlabel=xlabel)
 
 
 # --- shared ---

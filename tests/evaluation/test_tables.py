@@ -69,10 +69,9 @@ def test_the_published_figures_are_what_their_matrix_says():
 
 def test_the_replay_is_measured_where_the_experiment_measured(predictions):
     wanted = [0.7, 0.8, 0.75, 1.0, 0.5, 0.75]  # 8 images of the train folder, 4 of val
-    assert tables.published_replay(predictions, HISTORY).replayed.tolist() == wanted
-    each = tables.replayed_per_seed(predictions, HISTORY)
-    assert each[each.source == "replayed"].value.tolist() == wanted
-    assert each[each.source == "published"].set_index("quantity").value.to_dict() == tables.PUBLISHED
+    replay = tables.published_replay(predictions, HISTORY)
+    assert replay.replayed.tolist() == wanted
+    assert replay.set_index("quantity").published.to_dict() == tables.PUBLISHED
     printed = tables.published_printed(predictions)
     assert printed["seed 0"].tolist() == ["[[2, 2], [0, 4]]", "1 0", "1 1"]  # train and tune are the train folder
     assert printed.published[0] == "[[1151, 190], [409, 3466]]"

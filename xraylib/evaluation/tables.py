@@ -71,21 +71,14 @@ def load_field(config: Config) -> pd.DataFrame:
 
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The published figures beside the replayed ones: quantity, published, replayed (mean over seeds), sd, seeds."""
-    figures = replayed_per_seed(predictions, history)
-    by = figures[figures.source == "replayed"].groupby("quantity", sort=False).value
-    table = pd.DataFrame({"published": PUBLISHED}).join(by.agg(replayed="mean", sd=pd.Series.std, seeds="size"))
-    return table.rename_axis("quantity").reset_index()
-
-
-def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
     ends = history[history.network == metrics.PUBLISHED].drop_duplicates("seed", keep="last").set_index("seed")
-    parts = [pd.DataFrame({"source": "published", "value": PUBLISHED})]
+    rows = []
     for seed, train, val in _replays(predictions):
-        end, rates = ends.loc[seed], [train[name] for name in RATES]
-        figures = pd.Series([end.accuracy, end.val_accuracy, *rates, val.decision.mean()], list(PUBLISHED))
-        parts.append(pd.DataFrame({"source": "replayed", "value": figures}))
-    return pd.concat(parts).rename_axis("quantity").reset_index()
+        rates = [train[name] for name in RATES]
+        rows.append([ends.accuracy[seed], ends.val_accuracy[seed], *rates, val.decision.mean()])
+    replayed = pd.DataFrame(rows, columns=list(PUBLISHED))
+    table = pd.DataFrame({"published": PUBLISHED, "replayed": replayed.mean(), "sd": replayed.std()})
+    return table.rename_axis("quantity").reset_index().assign(seeds=len(rows))
 
 
 def _replays(predictions: pd.DataFrame) -> Iterator[tuple[int, dict, pd.DataFrame]]:
