@@ -27,7 +27,7 @@ def predict(root: Path, seeds: tuple[int, ...]) -> tuple[pd.DataFrame, int]:
     """
     rows, unread, released = [], 0, films.load()
     for label, name in enumerate(CLASSES):
-        paths = films.find_films(root / name)
+        paths = films.find_films(root / name)[0]
         for path, (row, logits) in zip(paths, films.assess_films(paths, released), strict=True):
             if logits is None:
                 unread += 1

@@ -4,11 +4,15 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import secrets
+import shutil
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -35,21 +39,28 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, that takes its place on success and vanishes on failure.
+    """A temporary path, with the suffix of `path`, that takes its place on success and vanishes on failure.
 
-    Its bytes are on the disk first, so that even a power cut leaves the earlier file or the new one. Raises UserError.
+    Its bytes are on the disk first, so that even a power cut leaves the earlier file or the new one. A link is kept, a
+    file keeps its mode, a new one has that of the umask, a device or a pipe is written to. Raises UserError.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device, tempfile.TemporaryDirectory() as folder:
+                yield (temporary := Path(folder, f"new{path.suffix}"))
+                device.write(temporary.read_bytes())
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{UNFINISHED}{secrets.token_hex(8)}{path.suffix}")
         try:
+            temporary.touch(exist_ok=False)
             yield temporary
-            temporary.chmod(0o644)  # mkstemp gives 0600, which hides results from colleagues
+            if target.exists():
+                shutil.copymode(target, temporary)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -70,9 +81,19 @@ def alone(lock: Path = LOCK) -> Iterator[bool]:
         yield waited
 
 
-def say(message: str) -> None:
-    """Print at once, so that a notebook or a terminal shows progress while it works."""
-    print(message, flush=True)
+def say(message: str, stream: TextIO | None = None) -> None:
+    """Print at once, on standard output by default. Where nobody reads it any more, the work goes on."""
+    stream = stream or sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        print(message.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else Python would fail at its end
+
+
+def printable(text: str) -> str:
+    """Text as one line of a table: control characters and bytes that are not UTF-8 stand as escapes."""
+    return re.sub(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: repr(found[0])[1:-1], text)
 
 
 def write_bytes(data: bytes, path: Path) -> None:
@@ -99,13 +120,16 @@ def write_table(table, path: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence file descriptor 2, on which libraries in C++ announce themselves; one thread at a time."""
-    with _QUIET:
-        sys.stderr.flush()
-        kept = os.dup(2)
+    """Silence file descriptor 2, on which libraries in C++ announce themselves, for one thread at a time."""
+    with _QUIET, open(os.devnull, "w") as nowhere:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
         try:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
+            kept = os.dup(2)
+        except OSError:  # closed
+            kept = os.dup(nowhere.fileno())
+        os.dup2(nowhere.fileno(), 2)
+        try:
             yield
         finally:
             os.dup2(kept, 2)

@@ -60,7 +60,7 @@ def released():
 
 
 def rows(released, *paths):
-    return {Path(row["path"]).name: row for row in films.predict_films(films.find_films(*paths), released)}
+    return {Path(row["path"]).name: row for row in films.predict_films(films.find_films(*paths)[0], released)}
 
 
 def run(*arguments, **options):
@@ -230,18 +230,31 @@ def test_the_command_writes_the_whole_table_and_its_status_says_what_was_read(tm
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1 film" in ran.stdout and "not assessed: " in ran.stdout and "had pneumonia" in ran.stdout
     (folder / "bad.jpeg").write_text("no image")
+    (folder / "notes.txt").write_text("no film")
+    (folder / "new\rline").write_bytes(JPEG)
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpeg")).write_bytes(JPEG)
     ran = run("--output", table, env={**os.environ, "XRAY_IMAGES": str(folder), "PYTHONIOENCODING": "ascii"})
     assert ran.returncode == 1 and "bad.jpeg" in ran.stderr and "Traceback" not in ran.stderr
     found = read(table)
     assert tuple(found[0]) == films.COLUMNS
-    assert [Path(row["path"]).name for row in found] == ["bad.jpeg", "caf\\udce9.jpeg", "good.jpeg"]
-    assert [row["problem"] != "" for row in found] == [True, False, False]
+    assert [Path(row["path"]).name for row in found] == ["bad.jpeg", "caf\\udce9.jpeg", "good.jpeg", "new\\rline"]
+    assert [row["problem"] != "" for row in found] == [True, False, False, False]
+    assert "Left out, no films: 1 x .txt" in ran.stdout
     for arguments in ([tmp_path / "nowhere"], [tmp_path / "nowhere", tmp_path / "neither"], []):
         ran = run(*arguments, env={key: value for key, value in os.environ.items() if key != "XRAY_IMAGES"})
         assert ran.returncode == 2 and "Traceback" not in ran.stderr and ran.stderr.count("\n") == 1
     assert run(tmp_path / "nowhere", folder / "good.jpeg", "--output", table).returncode == 1
     assert len(read(table)) == 2
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>&- >&- <&-", "| true", "2>&1 | true"])
+def test_the_table_is_whole_wherever_messages_go(tmp_path, redirected):
+    (tmp_path / "a.jpeg").write_bytes(JPEG)
+    (tmp_path / "bad.jpeg").write_text("no image")
+    command = f'"{sys.executable}" -m xraylib.predict "{tmp_path}" --output "{tmp_path}/t.csv" {redirected}'
+    ran = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], cwd=REPOSITORY, stderr=subprocess.PIPE)
+    assert ran.returncode == 1 and b"Traceback" not in ran.stderr  # 1: a file was not read
+    assert len(read(tmp_path / "t.csv")) == 2
 
 
 def test_a_run_that_is_ended_leaves_nothing(tmp_path):

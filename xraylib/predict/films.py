@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
 from xraylib.data import decode, frames, walk
-from xraylib.files import UserError, atomic, quiet
+from xraylib.files import UserError, atomic, printable, quiet, say
 from xraylib.predict import ood
 
 MODELS = REPOSITORY / "models"
@@ -125,19 +125,21 @@ def _interpreter(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]
     return lambda images: next(iter(run(images=images).values()))
 
 
-def find_films(*images: str | os.PathLike) -> list[str]:
-    """The films of files and folders, those of a folder sorted; hidden files are left out and ~ is expanded.
+def find_films(*images: str | os.PathLike) -> tuple[list[str], list[str]]:
+    """The films of files and folders, by content or by name, and the files of the folders that are none. ~ is expanded.
 
     A file that is not there, or a folder without films, is listed, so that its row says so. UserError without any film.
     """
-    found: list[str] = []
+    found, left_out = [], []
     for path in map(os.path.expanduser, images):
-        found += (walk.films(path)[0] if os.path.isdir(path) else []) or [path]
+        films, others = walk.films(path) if os.path.isdir(path) else ([path], [])
+        found += films or [path]
+        left_out += others
     if not any(os.path.lexists(path) and not os.path.isdir(path) for path in found):
         what = "no films inside" if any(map(os.path.isdir, found)) else "no such file or folder"
         wanted = "Wanted a film (DICOM, PNG or JPEG), or a folder with films."
         raise UserError(f"{', '.join(map(str, images))}: {what}. {wanted}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), left_out
 
 
 def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str, str]]:
@@ -156,7 +158,8 @@ def assess_films(paths: Sequence[str], released: Released) -> Iterator[tuple[dic
         local.runner = Runner(released, threads=1)
 
     pool = ThreadPoolExecutor(THREADS, initializer=start)
-    with tqdm(total=len(paths), unit="film", delay=5, mininterval=2) as bar:
+    unseen = not (sys.stderr and sys.stderr.isatty())
+    with tqdm(total=len(paths), unit="film", delay=5, mininterval=2, disable=unseen) as bar:
         try:
             for first in range(0, len(paths), CHUNK):
                 chunk = paths[first : first + CHUNK]
@@ -170,7 +173,7 @@ def assess_films(paths: Sequence[str], released: Released) -> Iterator[tuple[dic
 
 def _assess(paths: Sequence[str], runner: Runner) -> list[tuple[dict[str, str], np.ndarray | None]]:
     """A row per file and its logits; what can be read of them is predicted at once."""
-    rows = [dict.fromkeys(COLUMNS, "") | {"path": _printable(path)} for path in paths]
+    rows = [dict.fromkeys(COLUMNS, "") | {"path": printable(path)} for path in paths]
     read = {}
     for i, path in enumerate(paths):
         try:
@@ -178,20 +181,15 @@ def _assess(paths: Sequence[str], runner: Runner) -> list[tuple[dict[str, str], 
         except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
             kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
             message = getattr(error, "strerror", "") or f"{kind}{error}".replace(path, os.path.basename(path))
-            rows[i]["problem"] = _printable(" ".join(message.split()))
+            rows[i]["problem"] = printable(" ".join(message.split()))
     if not read:
         return [(row, None) for row in rows]
     logits, reasons = runner.assess(np.stack([film.pixels for film in read.values()]))
     of = dict(zip(read, logits, strict=True))
     for (i, film), reason in zip(read.items(), reasons, strict=True):
         rows[i] |= {"decision": "not assessed"} if film.refused or reason else runner.released.row(of[i])
-        rows[i]["reason"] = _printable("; ".join(film.refused or filter(None, [reason, *film.notes])))
+        rows[i]["reason"] = printable("; ".join(film.refused or filter(None, [reason, *film.notes])))
     return [(row, of.get(i)) for i, row in enumerate(rows)]
-
-
-def _printable(text: str) -> str:
-    """Text in which bytes that are not UTF-8 stand as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -207,21 +205,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     warnings.simplefilter("ignore")  # Pillow's and pydicom's, of odd headers: what matters is a problem
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it, nothing unfinished is left
+    _open_streams()
     try:
         images = given.images or [os.environ.get("XRAY_IMAGES", "")]
         if images == [""]:
             raise UserError("Which films? make predict IMAGES=file-or-folder, or: python -m xraylib.predict film.png")
-        released, films, output = load(), find_films(*images), Path(given.output).expanduser()
+        released, (films, left_out), output = load(), find_films(*images), Path(given.output).expanduser()
         counts = _write(films, released, output)
     except UserError as error:
-        print(_printable(str(error)), file=sys.stderr)
+        say(printable(str(error)), sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped by Ctrl-C: no table was written. Run it again for all films.", file=sys.stderr)
+        say("Stopped: no table was written. Run it again for all films.", sys.stderr)
         return 2
-    print(_printable(f"wrote {output}: {len(films):,} films. Not a medical device."))
-    print(summary(counts, released))
+    stream = sys.stdout if output.is_file() else sys.stderr  # what reads the table from a pipe reads it alone
+    say(printable(f"wrote {output}: {len(films):,} films. Not a medical device."), stream)
+    say(summary(counts, released), stream)
+    if kinds := Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in left_out):
+        say(printable(f"Left out, no films: {', '.join(f'{n} x {kind}' for kind, n in kinds.most_common())}."), stream)
     return 1 if counts["not read"] else 0
+
+
+def _open_streams() -> None:
+    """Open the standard streams that are closed, or the table's file would get the number of one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
@@ -233,7 +242,7 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
         for row in predict_films(films, released):
             table.writerow(row)
             if row["problem"] and counts["not read"] < 20:
-                print(f"not read: {row['path']}: {row['problem']}", file=sys.stderr)
+                say(f"not read: {row['path']}: {row['problem']}", sys.stderr)
             counts[row["decision"] or "not read"] += 1
     return counts
 
