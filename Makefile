@@ -57,7 +57,8 @@ $(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(word 3,$(TABLES)) $(LATER)
 $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb
 $(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb
 $(B)/06_explain.ipynb: $(B)/05_robustness.ipynb
-$(TABLES): ;  # where a table is missing, its notebook is executed again
+# Where a table is missing, its notebook is executed again.
+$(TABLES): ;
 $(B)/%.ipynb: notebooks/%.ipynb $(GROUND) | $(INSTALLED)
 	@$(PY) -m tools.execute execute $< $@ $(filter-out $<,$^)
 

@@ -78,7 +78,7 @@ def test_of_two_runs_the_second_waits_and_a_missing_table_is_computed_again(shor
         assert line
     second, status = run("make", "reproduce")
     assert status == 0 and first.wait() == 0
-    assert "Waiting: process" in second and "[01_explore 1/1]" not in second
+    assert "Waiting: another run" in second and "[01_explore 1/1]" not in second
     assert len(list((short_study / "build" / "demo").glob("*.ipynb"))) == 2
     assert "[0" not in run("make", "reproduce")[0]
     results = short_study / "results" / "demo"
