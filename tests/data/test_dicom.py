@@ -196,7 +196,7 @@ def test_levels_stand_in_any_bits_beside_any_padding(tmp_path, ramp):
     for levels, tags in (
         (np.where(edge, noise, padded), {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": 65530}),
         (np.where(edge, -32768, padded), {}),
-        (np.where(edge, -1000, padded), {"PixelPaddingValue": 64536}),  # signed, written as unsigned
+        (np.where(edge, -1000, padded), {"PixelPaddingValue": -1000}),
     ):
         kind = np.int16 if levels.min() < 0 else np.uint16
         found = shown(film(tmp_path / "a.dcm", levels.astype(kind), **sixteen, **tags))

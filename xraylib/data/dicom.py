@@ -95,10 +95,8 @@ def _stored(header: Any, path: Path) -> np.ndarray:
     elif syntax.is_encapsulated and syntax != uid.RLELossless:
         levels = pixel_array(_plain(path))
     else:
-        below = (
-            header.get("HighBit", 0) + 1 - header.get("BitsStored", 0)
-        )  # unused bits, which pydicom takes for the film's
-        levels = pixel_array(header, bits_stored=header.HighBit + 1) >> below if below > 0 else pixel_array(header)
+        unused = header.get("HighBit", -1) + 1 - header.get("BitsStored", 0)  # lower bits, which pydicom would take
+        levels = pixel_array(header, bits_stored=header.HighBit + 1) >> unused if unused > 0 else pixel_array(header)
     if not np.isfinite(levels).all():
         raise ValueError("pixels that are no finite numbers")
     return levels
@@ -154,7 +152,9 @@ def _windowed(levels: np.ndarray, header: Any) -> np.ndarray:
         header.BitsStored, header.PixelRepresentation = 16, 0  # what pydicom scales the window to
         shown = apply_voi_lut(rescaled, header) / 65535
     else:
-        low, high = film_range(levels[~padding] if padding.any() and not padding.all() else levels)
+        if padding.all():
+            raise ValueError("padding alone")
+        low, high = film_range(levels[~padding])
         inside = rescaled[(levels >= low) & (levels <= high) & ~padding]
         shown = (rescaled - inside.min()) / max(inside.max() - inside.min(), 1e-9)
     shown = np.clip(shown, 0, 1)
@@ -170,8 +170,6 @@ def _padding(levels: np.ndarray, header: Any) -> np.ndarray:
     first, last = ends[0], ends[0] if ends[1] is None else ends[1]
     if first is None:
         return np.zeros(levels.shape, bool)
-    if levels.dtype.kind == "i":  # the tags may be written as unsigned numbers
-        first, last = (value - 65536 if value > 32767 else value for value in (first, last))
     return (levels >= min(first, last)) & (levels <= max(first, last))
 
 
