@@ -1,6 +1,8 @@
 """The index knows whose film each file is, keeps patients apart, and says what it could not read."""
 
+import csv
 import dataclasses
+import io
 import os
 import re
 import shutil
@@ -10,9 +12,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-from xraylib.data import decode
+from xraylib.data import audit, phantom
 from xraylib.data.index import (
     OFFICIAL,
     assign_splits,
@@ -27,24 +29,29 @@ from xraylib.files import UserError
 # --- names ---
 
 
-@pytest.mark.parametrize(
-    ("name", "subtype", "patient", "number"),
-    [
-        ("person1234_bacteria_5678.jpeg", "bacteria", "person1234_bacteria", "person1234"),
-        ("person1234_virus_5678.jpeg", "virus", "person1234_virus", "person1234"),
-        ("IM-0115-0001.jpeg", "normal", "IM-0115", "IM-0115"),
-        ("IM-0115-0001-0002.jpeg", "normal", "IM-0115", "IM-0115"),
-        ("NORMAL2-IM-0587-0001-0002.jpeg", "normal", "NORMAL2-IM-0587", "IM-0587"),
-        ("holiday.jpeg", "unknown", "holiday", "holiday"),
-    ],
-)
-def test_names_of_the_archive(name, subtype, patient, number):
-    assert parse_name(name) == (subtype, patient, number)
+NAMES = {  # subtype, patient, bare number
+    "person1234_bacteria_5678.jpeg": ("bacteria", "person1234_bacteria", "person1234"),
+    "person1234_virus_5678.jpeg": ("virus", "person1234_virus", "person1234"),
+    "IM-0115-0001.jpeg": ("normal", "IM-0115", "IM-0115"),
+    "IM-0115-0001-0002.jpeg": ("normal", "IM-0115", "IM-0115"),
+    "NORMAL2-IM-0587-0001-0002.jpeg": ("normal", "NORMAL2-IM-0587", "IM-0587"),
+    "NORMAL-1003233-0001.jpeg": ("normal", "normal-1003233", "1003233"),
+    "VIRUS-1008087-0003.jpeg": ("virus", "virus-1008087", "1008087"),
+    "0.jpeg": ("unknown", "train/PNEUMONIA/0", "train/PNEUMONIA/0"),
+}
 
 
-@given(st.text(min_size=1, max_size=40).filter(lambda name: name.strip(".")))
-def test_any_name_gives_some_patient(name):
-    assert all(parse_name(f"{name}.jpeg"))
+@pytest.mark.parametrize("name", NAMES)
+def test_names_give_subtype_and_patient(name):
+    assert parse_name(f"train/PNEUMONIA/{name}") == NAMES[name]
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_a_name_without_a_patient_is_a_patient_of_its_folder_and_class(name):
+    folders = [f"{folder}/{kind}" for folder in ("train", "val", "test") for kind in ("NORMAL", "PNEUMONIA")]
+    parsed = [parse_name(f"{folder}/a{name}.jpeg") for folder in folders]
+    assert len({patient for _, patient, _ in parsed}) == len({number for _, _, number in parsed}) == 6
+    assert [subtype for subtype, _, _ in parsed] == ["normal", "unknown"] * 3
 
 
 # --- folders ---
@@ -94,14 +101,6 @@ def test_the_archives_outer_folder_will_do(folder, tmp_path):
     assert len(build_index(dataclasses.replace(config, data=tmp_path / "archive"))[0]) == 84
 
 
-@pytest.mark.parametrize("quality", [30, 75, 95, 100])
-def test_the_quality_that_a_file_was_saved_with_is_found(tmp_path, quality):
-    Image.new("L", (32, 32), 99).save(tmp_path / "a.jpeg", quality=quality)
-    with Image.open(tmp_path / "a.jpeg") as film:
-        assert abs(decode.jpeg_quality(film) - quality) <= 1
-        assert decode.jpeg_quality(Image.new("L", (32, 32))) == 0
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -121,12 +120,32 @@ def test_a_folder_that_cannot_be_used_is_one_message(folder, change, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_name_that_is_not_unicode_is_listed(folder):
+def test_tables_have_a_row_a_film_whatever_the_names(folder):
     root, config = folder
-    os.rename(root / "val/NORMAL/IM-0000-0001.jpeg", os.fsencode(root) + b"/val/NORMAL/caf\xe9.jpeg")
+    for i, name in enumerate((b"a\rb", b"c\nd", b"caf\xe9", b'quote"', b"comma,", "e\u2028f".encode())):
+        os.rename(root / f"train/NORMAL/IM-{2 * i:04d}-0001.jpeg", os.fsencode(root / "train/NORMAL") + b"/" + name)
     index, skipped = build_index(config)
-    assert len(index) == 83 and "UTF-8" in skipped.reason[0]
-    skipped.to_csv().encode()
+    for table, rows in ((index, 80), (skipped, 4)):
+        text = table.to_csv(index=False)
+        assert len(table) == rows and len(text.splitlines()) == rows + 1
+        assert len(list(csv.reader(io.StringIO(text)))) == rows + 1
+    assert skipped.path.tolist() == [f"train/NORMAL/{name}" for name in (r"a\rb", r"c\nd", r"caf\udce9", r"e\u2028f")]
+    assert skipped.reason.str.contains("control characters, or bytes that are not UTF-8, in its name").all()
+
+
+def test_a_damaged_film_is_listed_and_a_trimmed_border_is_counted(folder):
+    root, config = folder
+    films = [phantom.expose(phantom.shadow(item)[0], item) for item in phantom.plan(66)[:2]]
+    films[0].save(root / "train/NORMAL/IM-0000-0001.jpeg", quality=90)
+    whole = (root / "train/NORMAL/IM-0000-0001.jpeg").read_bytes()
+    (root / "train/NORMAL/IM-0000-0001.jpeg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    ImageOps.expand(films[1], 12, 255).save(root / "test/PNEUMONIA/person1_bacteria_1.jpeg", "PNG")
+    index, skipped = build_index(dataclasses.replace(config, film_size=224))
+    assert skipped.path.tolist() == ["train/NORMAL/IM-0000-0001.jpeg"]
+    table = audit.trimmed(index).set_index(["split", "class"])
+    assert table.films.sum() == 83 and table.trimmed.sum() == 1 and table.trimmed["test", "PNEUMONIA"] == 1
+    margin = 1 - films[1].width * films[1].height / ((films[1].width + 24) * (films[1].height + 24))
+    assert index.set_index("path").trimmed["test/PNEUMONIA/person1_bacteria_1.jpeg"] == pytest.approx(margin, rel=0.1)
 
 
 # --- splits ---

@@ -52,6 +52,14 @@ def shared_patients(index: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def trimmed(index: pd.DataFrame) -> pd.DataFrame:
+    """Films whose uniform border was trimmed, so that it can be no framing cue: split, class, films, trimmed, share."""
+    rows = index.assign(**{"class": index.label.map(dict(enumerate(CLASSES))), "trimmed": index.trimmed > 0})
+    groups = rows.groupby([pd.Categorical(rows.split, SPLITS), "class"], observed=True).trimmed
+    table = groups.agg(films="size", trimmed="sum", share="mean")
+    return table.rename_axis(["split", "class"]).reset_index()
+
+
 def copies(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """Pairs of films that are copies of each other, byte for byte or nearly.
 

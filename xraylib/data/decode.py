@@ -92,11 +92,12 @@ def _jpeg(file: Image.Image, data: bytes, size: int) -> tuple[Image.Image, Image
     """
     scale = next((scale for scale in (8, 4, 2) if min(file.size) // (2 * size) >= scale), 1)
     height, width = (-(-side // scale) for side in (file.height, file.width))
-    grey = decode_jpeg(data, "GRAY", min_height=height, min_width=width, strict=True)
+    grey = Image.fromarray(decode_jpeg(data, "GRAY", min_height=height, min_width=width, strict=True)[..., 0])
+    if file.mode == "L":
+        return grey, grey
     if file.mode == "CMYK":
         return file, file
-    coloured = decode_jpeg(data, "RGB", min_height=64, min_width=64) if file.mode == "RGB" else grey
-    return Image.fromarray(grey[..., 0]), Image.fromarray(coloured.squeeze(-1) if file.mode == "L" else coloured)
+    return grey, Image.fromarray(decode_jpeg(data, "RGB", min_height=64, min_width=64))
 
 
 def _colour(image: Image.Image) -> float:
