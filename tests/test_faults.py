@@ -52,7 +52,7 @@ LISTED = {
     "empty": (b"", "cannot identify"),
     "html": (b"<!DOCTYPE html><html><title>404</title></html>", "cannot identify"),
     "dicom": (bytes(128) + b"DICM" + bytes(200), "without an image"),
-    "truncated": (JPEG[: len(JPEG) // 2], "truncated"),
+    "truncated": (JPEG[: len(JPEG) // 2], "Premature end"),
     "truncated.png": (saved(FILM, "PNG")[:-200], "truncated"),
     "animated gif": (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "3 frames"),
     "animated.png": (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "3 frames"),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from simplejpeg import decode_jpeg
 
 from xraylib.data import dicom
 from xraylib.data.walk import recognised
@@ -16,6 +17,7 @@ from xraylib.data.walk import recognised
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 COLOUR = 8.0  # mean grey levels between the channels above which a film is in colour; the study's RGB films have < 1
+BLACK, UNIFORM = 32, 12  # a border is brighter than this grey level, and no two pixels of a line differ by more
 
 
 class Film(NamedTuple):
@@ -28,51 +30,81 @@ class Film(NamedTuple):
     height: int
     mode: str  # Pillow's, or DICOM
     quality: int  # that a JPEG was saved with, 1 to 100; 0: no JPEG
+    trimmed: float  # the share of the picture that was a uniform border and is not in pixels
 
 
 def read(path: Path, size: int) -> Film:
     """The film of a file of any format; the study and the prediction read all films with it.
 
-    A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps twice the wanted size, which costs a fraction
-    of the full decoding and changes 0.6 grey levels on average. The aspect ratio is not kept: it differs between the
-    classes (1.21 against 1.50), so that keeping it would hand the network a shortcut that says nothing about lungs.
-    Raises OSError where the file is no image or is cut short, ValueError where it is no file, too large, animated or
-    damaged, and whatever else a decoder makes of damaged bytes.
+    The aspect ratio is not kept: it differs between the classes (1.21 against 1.50), so that keeping it would hand the
+    network a shortcut that says nothing about lungs. Raises OSError where the file is no image or is cut short,
+    ValueError where it is no file, too large, animated or damaged, and whatever else a decoder makes of damaged bytes.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("no file, but a folder, pipe or device")  # to read a pipe would wait for ever
+    refused: list[str] = []
+    notes: list[str] = []
     if recognised(path) == "DICOM":
         levels, refused, notes = dicom.read(path, MOST_PIXELS)
-        height, width = levels.shape
-        return Film(resized(Image.fromarray(levels), size), refused, notes, width, height, "DICOM", 0)
-    with _opened(path) as image:
-        facts = (image.width, image.height, image.mode, jpeg_quality(image))
-        image.draft("L", (2 * size, 2 * size))
-        image.load()
-        with contextlib.suppress(Exception):  # struct.error, TypeError, KeyError: a damaged block, whole pixels
-            ImageOps.exif_transpose(image, in_place=True)
-        return Film(resized(_grey(image), size), ["in colour"] if _colour(path) > COLOUR else [], [], *facts)
+        image = coloured = Image.fromarray(levels)
+        facts = (image.width, image.height, "DICOM", 0)
+    else:
+        with _opened(path) as file:
+            facts = (file.width, file.height, file.mode, jpeg_quality(file))
+            image, coloured = _jpeg(file, path.read_bytes(), size) if file.format in ("JPEG", "MPO") else (file, file)
+            image.load()
+            image.info = file.info
+            with contextlib.suppress(Exception):  # struct.error, TypeError, KeyError: a damaged block, whole pixels
+                ImageOps.exif_transpose(image, in_place=True)
+    if _colour(coloured) > COLOUR:
+        refused = [*refused, "in colour"]
+    grey = _grey(image)
+    left, top, right, bottom = _inside_border(np.asarray(grey))
+    inside = grey.crop((left, top, right, bottom))
+    trimmed = 1 - inside.width * inside.height / (grey.width * grey.height)
+    return Film(resized(inside, size), refused, notes, *facts, trimmed)
 
 
 def _opened(path: Path) -> Image.Image:
     """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is below ours
-        image = Image.open(path, formats=FORMATS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its bound is below ours
+            image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        if recognised(path) == "JPEG":
+            raise ValueError("a damaged JPEG, or one of 12 bits or lossless, which only DICOM may hold") from error
+        raise
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
+    if ";16" in str(image.tile) and image.mode in ("LA", "RGB", "RGBA"):  # Pillow drops the lower 8 bits
+        raise ValueError("16 bits in colour or with transparency; wanted 8 bits, or 16 bits of grey alone")
     return image
 
 
-def _colour(path: Path) -> float:
+def _jpeg(file: Image.Image, data: bytes, size: int) -> tuple[Image.Image, Image.Image]:
+    """A JPEG in grey, and another for its colour. ValueError where any of it is damaged, which Pillow overlooks.
+
+    It is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps twice the wanted size, which costs a fraction of
+    the full decoding and changes 0.6 grey levels on average.
+    """
+    scale = next((scale for scale in (8, 4, 2) if min(file.size) // (2 * size) >= scale), 1)
+    height, width = (-(-side // scale) for side in (file.height, file.width))
+    grey = Image.fromarray(decode_jpeg(data, "GRAY", min_height=height, min_width=width, strict=True)[..., 0])
+    if file.mode == "L":
+        return grey, grey
+    if file.mode == "CMYK":
+        return file, file
+    return grey, Image.fromarray(decode_jpeg(data, "RGB", min_height=64, min_width=64))
+
+
+def _colour(image: Image.Image) -> float:
     """The mean over pixels of the largest minus the smallest of red, green and blue, in grey levels, 0 to 255."""
-    with _opened(path) as image:
-        if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
-            return 0.0
-        image.draft("RGB", (64, 64))  # the smallest scale: colour is not in the details
-        channels = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), np.int16)
+    if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
+        return 0.0
+    channels = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), np.int16)
     return float((channels.max(axis=-1) - channels.min(axis=-1)).mean())
 
 
@@ -80,16 +112,36 @@ def _grey(image: Image.Image) -> Image.Image:
     """Any mode as "L": 10, 12, 14 or 16 bits are scaled to 8, transparency is laid on black as film is."""
     if image.mode.startswith(("I", "F")):
         levels = np.asarray(image)
-        highest = levels.max(initial=0)
-        if not np.isfinite(highest):
+        if not np.isfinite(levels).all():
             raise ValueError("pixels that are no finite numbers")
-        top = next((top for top in (255, 1023, 4095, 16383) if highest <= top), 65535)
-        levels = np.multiply(levels, 255 / top, dtype=np.float32)  # in place from here: a film may have MOST_PIXELS
+        low, high = dicom.film_range(levels)
+        low = 0.0 if 0 <= low <= high / 2 else low
+        top = next((top for top in (1, 255, 1023, 4095, 16383, 65535) if high - low <= top), high - low)
+        levels = np.subtract(levels, low, dtype=np.float32)  # in place from here: a film may have MOST_PIXELS
+        levels *= np.float32(255 / top)
         return Image.fromarray(np.rint(np.clip(levels, 0, 255, out=levels), out=levels).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L")
     return image if image.mode == "L" else image.convert("L")
+
+
+def _inside_border(grey: np.ndarray) -> tuple[int, int, int, int]:
+    """The film without a uniform border that is not black: left, top, right, bottom. All of a uniform picture."""
+    left, top, bottom, right = 0, 0, *grey.shape
+    for _ in range(2):  # a corner belongs to two sides, which may differ
+        inside = grey[top:bottom, left:right]
+        rows, columns = (_border(inside), _border(inside[::-1])), (_border(inside.T), _border(inside.T[::-1]))
+        top, bottom, left, right = top + rows[0], bottom - rows[1], left + columns[0], right - columns[1]
+        if top >= bottom or left >= right:
+            return 0, 0, grey.shape[1], grey.shape[0]
+    return left, top, right, bottom
+
+
+def _border(lines: np.ndarray) -> int:
+    """How many lines at the start are of one level, which is not black."""
+    inner = (n for n, line in enumerate(lines) if line.min() <= BLACK or np.ptp(line) > UNIFORM)
+    return next(inner, len(lines))
 
 
 def resized(grey: Image.Image, size: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from xraylib.config import Config
 from xraylib.data.decode import read
 from xraylib.data.index import WORKERS, find_root
-from xraylib.files import UserError, atomic, say, write_table
+from xraylib.files import UserError, say, write_array, write_table
 
 
 def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
@@ -33,8 +33,7 @@ def load_images(config: Config, index: pd.DataFrame) -> np.ndarray:
         films[is_kept] = np.load(array, mmap_mode="r")[index.sha256[is_kept].map(row_of)]
     _decode_into(films, np.flatnonzero(~is_kept), config, index)
     rows.unlink(missing_ok=True)  # until both files are whole, neither is believed
-    with atomic(array) as temporary, temporary.open("w+b") as file:  # given a name, np.save hides why a disk refuses
-        np.save(file, films)
+    write_array(films, array)
     write_table(index[["sha256"]].assign(size=config.film_size), rows)
     n, seconds = (~is_kept).sum(), time.monotonic() - started
     say(f"decoded {n:,} films, {n / seconds:.0f} a second; {is_kept.sum():,} were decoded before")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from xraylib.config import Config
 from xraylib.data import walk
 from xraylib.data.decode import read
-from xraylib.files import UserError
+from xraylib.files import UserError, printable
 
 FOLDERS = ("train", "val", "test")
 SPLITS = ("train", "tune", "val", "test")
@@ -28,7 +28,7 @@ REMEDY = "Get the images with: make data. Or name a chest_xray folder: make repr
 WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
 LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
 COLUMNS = ["path", "folder", "split", "label", "subtype", "patient", "patient_number"]
-COLUMNS += ["width", "height", "mode", "quality", "bytes", "sha256"]
+COLUMNS += ["width", "height", "mode", "quality", "trimmed", "bytes", "sha256"]
 
 # Counted in the archive; Kaggle's page says 5,863 images, the true number is 5,856.
 OFFICIAL = {
@@ -42,25 +42,28 @@ OFFICIAL = {
     ("test", "virus"): 148,
 }
 
-_PNEUMONIA = re.compile(r"(person\d+)_(bacteria|virus)_\d+", re.IGNORECASE)
-_NORMAL = re.compile(r"(?P<series>NORMAL2-)?(?P<number>IM-\d+)-\d+", re.IGNORECASE)
+_KAGGLE = re.compile(r"(person\d+)_(bacteria|virus)_\d+|((?:NORMAL2-)?(IM-\d+))-\d+", re.IGNORECASE)
+_MENDELEY = re.compile(r"(normal|bacteria|virus)-(\d+)-\d+", re.IGNORECASE)
 
 
-def parse_name(name: str) -> tuple[str, str, str]:
-    """Subtype, patient and bare-number patient key of a file name.
+def parse_name(path: str) -> tuple[str, str, str]:
+    """Subtype, patient and bare-number patient key of a film, by its path in the data set.
 
     "person1_virus_6.jpeg" -> ("virus", "person1_virus", "person1"): bacteria and virus run separate counters, so that
     the patient is number and subtype. "NORMAL2-IM-0587-0001-0002.jpeg" -> ("normal", "NORMAL2-IM-0587", "IM-0587"): the
-    prefix counts. A name of another form is a patient of its own, of subtype "unknown".
+    prefix counts. In the first publication (Mendeley Data), "VIRUS-1008087-0001.jpeg" -> ("virus", "virus-1008087",
+    "1008087"). A name of another form is a patient of its own, whose key is the whole path: other folders may have it.
     """
-    stem = Path(name).stem
-    if match := _PNEUMONIA.match(stem):
-        number, subtype = match[1].lower(), match[2].lower()
-        return subtype, f"{number}_{subtype}", number
-    if match := _NORMAL.match(stem):
-        number = match["number"].upper()
-        return "normal", (match["series"] or "").upper() + number, number
-    return "unknown", stem, stem
+    name, patient = Path(path).name, Path(path).with_suffix("").as_posix()
+    if match := _KAGGLE.match(name):
+        person, subtype, series, number = match.groups()
+        if person:
+            return subtype.lower(), f"{person}_{subtype}".lower(), person.lower()
+        return "normal", series.upper(), number.upper()
+    if match := _MENDELEY.match(name):
+        subtype, number = match[1].lower(), match[2]
+        return subtype, f"{subtype}-{number}", number
+    return "normal" if CLASSES[0] in Path(path).parts else "unknown", patient, patient
 
 
 def find_root(path: Path) -> Path:
@@ -85,25 +88,20 @@ def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> tuple[list[Path
     apart = [root, *(root / folder for folder in FOLDERS)]  # a link keeps no label
     for folder in folders:
         named, others = walk.films(root / folder, strict=True, apart=apart)
-        left_out += [(_printable(file, root), "no film by its name or content") for file in others]
+        left_out += [(_shown(file, root), "no film by its name or content") for file in others]
         for file in named:
             if Path(file).relative_to(root).parts[1] in CLASSES:
                 films.append(Path(file))
             else:
-                left_out.append((_printable(file, root), f"not in a folder {' or '.join(CLASSES)}"))
+                left_out.append((_shown(file, root), f"not in a folder {' or '.join(CLASSES)}"))
     return sorted(films), left_out
-
-
-def _printable(path: Path | str, root: Path) -> str:
-    """The path inside root, with forward slashes; bytes that are not UTF-8 are replaced."""
-    return os.fsencode(Path(path).relative_to(root).as_posix()).decode("utf-8", "replace")
 
 
 def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The index table, and the table of files of train, val and test that were left out (path, reason).
 
-    Reads every file once: its bytes are hashed, and decoded to the end at the JPEG decoder's smallest scale, so that
-    whatever is in the index can be trained on. Shows progress. The sample profile keeps config.sample_patients a group.
+    Each file is read as the study reads its film, so that whatever is in the index can be trained on. Shows progress.
+    The sample profile keeps config.sample_patients a group.
 
     Raises UserError where a folder is missing or has no film that can be read.
     """
@@ -114,7 +112,8 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
     with warnings.catch_warnings(), ThreadPoolExecutor(WORKERS) as pool:
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
-        rows = list(tqdm(pool.map(lambda file: _row(file, root), files), "reading films", len(files), delay=5))
+        reading = pool.map(lambda file: _row(file, root, config.film_size), files)
+        rows = list(tqdm(reading, "reading films", len(files), delay=5))
     index = pd.DataFrame([row for row in rows if isinstance(row, dict)], columns=COLUMNS)
     unread = [row for row in rows if isinstance(row, tuple)]
     skipped = pd.DataFrame(sorted(unread + left_out), columns=["path", "reason"])
@@ -128,30 +127,31 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     return index.assign(split=assign_splits(index, config.tune_folds, config.split_seed)), skipped
 
 
-def _row(path: Path, root: Path) -> dict | tuple[str, str]:
+def _shown(path: Path | str, root: Path) -> str:
+    """The path inside root as a table shows it, with forward slashes."""
+    return printable(Path(path).relative_to(root).as_posix())
+
+
+def _row(path: Path, root: Path, size: int) -> dict | tuple[str, str]:
     """The row of a film (COLUMNS but split), or its path and the reason why it cannot be read."""
-    relative, printable = path.relative_to(root), _printable(path, root)
+    shown = _shown(path, root)
     try:
-        if printable != relative.as_posix():
-            raise ValueError("the file's name is not UTF-8; rename it")
-        found = _look(path) | {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        if shown != path.relative_to(root).as_posix():
+            raise ValueError("control characters, or bytes that are not UTF-8, in its name; rename it")
+        film, data = read(path, size), path.read_bytes()
+        if min(film.width, film.height) < LEAST_SIDE:
+            raise ValueError(f"{film.width} x {film.height} pixels; wanted at least {LEAST_SIDE} a side")
+        if film.refused:
+            raise ValueError("; ".join(film.refused))
     except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
-        reason = f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "")
-        return printable, " ".join(reason.split())
-    subtype, patient, number = parse_name(path.name)
-    folder, label = relative.parts[0], CLASSES.index(relative.parts[1])
-    names = {"path": printable, "folder": folder, "label": label, "subtype": subtype}
-    return names | {"patient": patient, "patient_number": number} | found
-
-
-def _look(path: Path) -> dict:
-    """Size, mode and JPEG quality of a film that is read as it is for the study, which shows whether it is whole."""
-    film = read(path, LEAST_SIDE)
-    if min(film.width, film.height) < LEAST_SIDE:
-        raise ValueError(f"{film.width} x {film.height} pixels; wanted at least {LEAST_SIDE} a side")
-    if film.refused:
-        raise ValueError("; ".join(film.refused))
-    return {name: getattr(film, name) for name in ("width", "height", "mode", "quality")}
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
+        reason = f"{kind}{error}".replace(str(root) + os.sep, "")
+        return shown, printable(" ".join(reason.split()))
+    folder, name, *_ = Path(shown).parts
+    row = {"path": shown, "folder": folder, "label": CLASSES.index(name)}
+    row |= dict(zip(("subtype", "patient", "patient_number"), parse_name(shown), strict=True))
+    row |= {name: getattr(film, name) for name in ("width", "height", "mode", "quality", "trimmed")}
+    return row | {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def compare_with_official(index: pd.DataFrame) -> pd.DataFrame:
