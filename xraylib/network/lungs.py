@@ -41,9 +41,8 @@ def film_boxes(films: np.ndarray, index: pd.DataFrame, config: Config) -> tuple[
 
         return boxes(locator.locate(locator.load(), films)), "the released locator"
     of_row = dict(zip(rows, boxes(masks / 255), strict=True))
-    return [
-        of_row.get(row) for row in range(len(index))
-    ], "the phantoms' masks" if config.phantoms else "people's masks"
+    source = "the phantoms' masks" if config.phantoms else "people's masks"
+    return [of_row.get(row) for row in range(len(index))], source
 
 
 def cut(films: np.ndarray, lung_boxes: list[Box | None], size: int, stretch: bool = True) -> np.ndarray:
