@@ -13,12 +13,6 @@ from xraylib.files import UserError, write_array
 from xraylib.network import lungs
 
 
-def test_a_film_without_lungs_is_taken_whole():
-    film = np.random.default_rng(0).integers(0, 255, (1, 40, 40)).astype(np.uint8)
-    assert lungs.boxes(np.zeros((1, 48, 48))) == [None]
-    np.testing.assert_array_equal(lungs.cut(film, [None], 40, stretch=False), film)
-
-
 def test_masks_are_found_by_the_films_names(config, tmp_path):
     masked = replace(config, masks=tmp_path)
     (tmp_path / "train").mkdir()

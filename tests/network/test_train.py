@@ -50,41 +50,23 @@ def test_the_same_training_twice_gives_the_same_bits_without_the_optimizer(world
     assert (folders[0] / "model.keras").stat().st_size < 4 * 670_049 + 300_000
 
 
-def test_a_step_is_traced_once(world, config, monkeypatch):
-    _, index, images = world
-    order = train.augment.shuffled(np.flatnonzero(index.split == "train"), 8, config.epochs, 0)
-    network = train.compiled(len(order), config)
-    step, traced = network.train_step, []
-    monkeypatch.setattr(network, "train_step", lambda data: traced.append(data) or step(data))
-    train.fit(network, images, index.label.to_numpy(), order, config, 0, [])
-    assert len(traced) == 1
-
-
 def test_the_name_of_a_training_changes_with_what_it_depends_on_and_nothing_else(world, config):
     _, index, images = world
-    other_file = index.assign(sha256=index.sha256.where(index.index > 0, "changed"))
-    names = [
-        train.fingerprint("xray_cnn", 0, index, images, config),
-        train.fingerprint("published", 0, index, images, config),
-        train.fingerprint("xray_cnn", 1, index, images, config),
-        train.fingerprint("xray_cnn", 0, index, images, replace(config, epochs=4)),
-        train.fingerprint("xray_cnn", 0, index, images, replace(config, score_test=False)),
-        train.fingerprint("xray_cnn", 0, other_file, images, config),
-        train.fingerprint("xray_cnn", 0, index.assign(split=index.split.replace("tune", "train")), images, config),
-        train.fingerprint("xray_cnn", 0, index, 255 - images, config),  # frames cut otherwise
+
+    def name(network="xray_cnn", seed=0, index=index, images=images, **changed):
+        return train.fingerprint(network, seed, index, images, replace(config, **changed))
+
+    others = [
+        name("published"),
+        name(seed=1),
+        name(epochs=4),
+        name(score_test=False),
+        name(index=index.assign(sha256=index.sha256.where(index.index > 0, "changed"))),
+        name(index=index.assign(split=index.split.replace("tune", "train"))),
+        name(images=255 - images),
     ]
-    assert len(set(names)) == len(names)
-    moved = replace(config, build=config.build / "b", bootstrap_resamples=7)
-    assert train.fingerprint("xray_cnn", 0, index, images, moved) == names[0]
-
-
-def test_classes_weigh_the_same_by_hand(world, config, monkeypatch):
-    """Of 2 NORMAL and 6 PNEUMONIA, each NORMAL film counts double and each PNEUMONIA film two thirds."""
-    network, passed = train.compiled(1, config), {}
-    monkeypatch.setattr(network, "fit", lambda batches, **options: passed.update(options))
-    order, labels = np.arange(8).reshape(1, 8), np.array([0, 0, 1, 1, 1, 1, 1, 1])
-    train.fit(network, world[2], labels, order, replace(config, epochs=1), 0, [])
-    assert passed["class_weight"] == {0: 2.0, 1: pytest.approx(2 / 3)}
+    assert len({name(), *others}) == 8
+    assert name(build=config.build / "b", bootstrap_resamples=7) == name()
 
 
 def test_a_loss_that_is_not_finite_is_one_message_and_leaves_no_result(world, config):

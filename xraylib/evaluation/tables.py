@@ -108,10 +108,18 @@ def _printed(matrix: list[list[int]], decisions: Mapping[int, Iterable[int]]) ->
     return [str(matrix), *(" ".join(map(str, decisions[label])) for label in (0, 1))]
 
 
+def seen_in_training(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
+    """Paths of the films that the published network learned from: the first of Keras' shuffle of the train folder."""
+    paths = index.path[index.folder == "train"]
+    order = np.random.RandomState(seed).permutation(len(paths))  # as Keras' Iterator draws it
+    return paths.iloc[order[: config.published_steps]]
+
+
 def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> pd.DataFrame:
     """The published network at 0.5 on the films that it learned from, the rest of their folder, and test.
 
-    seen: seed -> paths. Columns: films, n_films, accuracy, sensitivity, specificity (means over seeds), sd of accuracy.
+    seen: seed -> `seen_in_training`. Columns: films, n_films, accuracy, sensitivity, specificity (means over seeds), sd
+    of accuracy.
     """
     rows = []
     for seed, paths in seen.items():

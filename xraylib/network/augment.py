@@ -7,7 +7,7 @@ import numpy as np
 from scipy.fft import dct
 
 from xraylib.files import UserError
-from xraylib.network.backend import THREADS, tf
+from xraylib.network.backend import THREADS, keras, tf
 
 # The range from which the amount of each augmentation is drawn, uniformly, for each image; 0 changes nothing.
 # Sharpness to noise differ between devices, and so between the classes: a network that may use them learns the device.
@@ -81,14 +81,8 @@ def posed(images: tf.Tensor, amounts: Amounts) -> tf.Tensor:
     across, down = tf.unstack(amounts["translation"] * size)
     centre, zero = (size - 1) / 2, tf.zeros_like(a)
     across, down = centre * (1 - a - b) + across, centre * (1 - c - d) + down
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack([a, b, across, c, d, down, zero, zero], axis=1),
-        output_shape=[size, size],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
+    transforms = tf.stack([a, b, across, c, d, down, zero, zero], axis=1)
+    return keras.ops.image.affine_transform(images, transforms)
 
 
 def exposed(images: tf.Tensor, amounts: Amounts, seed: tf.Tensor) -> tf.Tensor:

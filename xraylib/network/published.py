@@ -9,6 +9,7 @@ import io
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from xraylib.config import Config
 from xraylib.network import backend
@@ -67,13 +68,6 @@ def train(index: pd.DataFrame, config: Config, seed: int) -> tuple[keras.Model, 
     return network, {name: float(values[-1]) for name, values in history.history.items()}
 
 
-def seen(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
-    """Paths of the films that `train` learns from: the first steps of Keras' shuffle of the train folder."""
-    paths = index.path[index.folder == "train"]
-    order = np.random.RandomState(seed).permutation(len(paths))  # as keras' Iterator draws it
-    return paths.iloc[order[: config.published_steps]]
-
-
 def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: bool = True) -> np.ndarray:
     """Logit of PNEUMONIA of each row of the index, float64 (n,); unscaled, 0..255 drives the sigmoid to 0 and 1."""
     varied = {"rescale": 1 / 255 if scaled else None}
@@ -82,9 +76,7 @@ def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: b
 
 def to_logits(probability: np.ndarray) -> np.ndarray:
     """Logits, float64, of probabilities; exact zeros and ones become -30 and 30."""
-    p = probability.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        return np.clip(np.log(p) - np.log1p(-p), -30, 30)
+    return np.clip(logit(probability.astype(np.float64)), -30, 30)
 
 
 def inputs(images: np.ndarray) -> np.ndarray:
