@@ -31,15 +31,17 @@ from xraylib.files import say, write_table
 
 ROUNDS, FILMS, SIZES, DRAWN = 4, 600, (500, 5_000, 50_000), 500
 PREDICT = ("-m", "xraylib.predict", "--output")
-# What users of Keras would write; arguments: a film, and networks.
+# What users of Keras would write; argument: a film.
 KERAS_WAY = """
-import sys, keras, xraylib.network.model
+import sys
 from pathlib import Path
+from xraylib.config import load_config
 from xraylib.data.decode import read
-for file in sys.argv[2:]:
-    network = keras.models.load_model(file)
-    image = read(Path(sys.argv[1]), network.input_shape[1]).pixels
-    network.predict(image[None, ..., None].astype("float32"), verbose=0)
+from xraylib.network import train
+config = load_config("verify")
+image = read(Path(sys.argv[1]), config.image_size).pixels
+for seed in config.seeds:
+    train.load("xray_cnn", seed, config).predict(image[None, ..., None].astype("float32"), verbose=0)
 """
 
 
@@ -73,11 +75,11 @@ def python(*arguments: str | Path) -> None:
 
 def bench_files(files: list[Path], config: Config) -> list[dict]:
     """Decoding and `python -m xraylib.predict`, against plain Pillow and against networks loaded by Keras."""
-    output, networks = config.build / "bench.csv", sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))
+    output = config.build / "bench.csv"
     ours, pillow = (partial(decode_all, way, files, config.image_size) for way in (decode.read, plain_pillow))
     predict, one = (partial(python, *PREDICT, output, *some) for some in (files, files[:1]))
     what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
-    keras_way = partial(python, "-c", KERAS_WAY, files[0], *networks)
+    keras_way = partial(python, "-c", KERAS_WAY, files[0])
     return [
         pair(f"decoding {typical(files)}, against plain Pillow", len(files), partial(ours, 1), partial(pillow, 1)),
         pair(what, len(files), predict, partial(pillow, os.cpu_count())),

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import logit
 
 from xraylib.config import Config
+from xraylib.files import say
 from xraylib.network import backend
 from xraylib.network.backend import keras, tf
 
@@ -55,6 +56,11 @@ def train(index: pd.DataFrame, config: Config, seed: int) -> tuple[keras.Model, 
     """The network and its history row after one epoch of steps of one image; val_ means augmented *training* images."""
     folder = index[index.folder == "train"]
     varied = {"rescale": 1 / 255, "shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
+
+    def report(batch: int, logs: dict) -> None:
+        if (batch + 1) % 500 == 0:
+            say(f"published, seed {seed}: step {batch + 1:,} of {config.published_steps:,}")
+
     network = build()
     network.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     history = network.fit(
@@ -64,6 +70,7 @@ def train(index: pd.DataFrame, config: Config, seed: int) -> tuple[keras.Model, 
         validation_steps=min(config.published_validation_steps, len(folder)),
         verbose=0,
         shuffle=False,  # the generator shuffles
+        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=report)],
     )
     return network, {name: float(values[-1]) for name, values in history.history.items()}
 
