@@ -103,8 +103,10 @@ def test_levels_that_start_elsewhere_or_have_a_mark_are_stretched_and_lost_ones_
     Image.fromarray(levels.astype(np.float32) / 4095).save(tmp_path / "share.tiff")
     np.testing.assert_allclose(read(tmp_path / "share.tiff", 64).pixels, levels / 16.06, atol=1)
     (tmp_path / "colour.png").write_bytes(png48(levels))
-    with pytest.raises(ValueError, match="16 bits in colour"):
+    with pytest.raises(ValueError, match="16 grey levels of 16 bits in colour"):
         read(tmp_path / "colour.png", 64)
+    (tmp_path / "colour.png").write_bytes(png48(levels * 16))
+    np.testing.assert_allclose(read(tmp_path / "colour.png", 64).pixels, levels / 16.06, atol=1)
 
 
 def test_colour_is_refused_and_three_equal_channels_are_not(tmp_path):
