@@ -1,9 +1,13 @@
 """Any file gives the right pixels, upright and grey, whatever its name and its storage."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from dicom_film import dicom_film
-from PIL import Image
+from PIL import Image, ImageOps
+from pydicom.uid import JPEGBaseline8Bit
 
 from xraylib.data.decode import read
 
@@ -45,6 +49,62 @@ def test_a_deep_png_of_12_bits_is_stretched(tmp_path):
 def test_extreme_shapes_are_squares_afterwards(tmp_path, size):
     Image.new("L", size, 77).save(tmp_path / "a.png")
     assert (read(tmp_path / "a.png", 32).pixels == 77).all()
+
+
+@pytest.mark.parametrize("kind", ["film.jpeg", "film.dcm"])
+def test_a_jpeg_of_which_a_part_is_missing_is_refused(tmp_path, kind):
+    levels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(levels).save(tmp_path / "whole.jpeg", quality=90)
+    whole = (tmp_path / "whole.jpeg").read_bytes()
+    half = len(whole) // 2
+    for damaged in (
+        whole[:half] + b"\xff\xd9",
+        whole[:half] + bytes(16) + whole[half + 16 :],
+        whole[:-3] + b"\xff\xd9",
+    ):
+        data = dicom_film(levels, 8, JPEGBaseline8Bit, damaged) if kind == "film.dcm" else damaged
+        (tmp_path / kind).write_bytes(data)
+        with pytest.raises(ValueError, match="Corrupt JPEG data"):
+            read(tmp_path / kind, 32)
+
+
+@pytest.mark.parametrize("level", [70, 128, 255])
+def test_a_uniform_border_that_is_not_black_is_trimmed_on_any_side(tmp_path, level):
+    film = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300), np.uint8))
+    film.save(tmp_path / "film.png")
+    alone = read(tmp_path / "film.png", 64)
+    for border in (12, (0, 0, 30, 0), (0, 9, 0, 0)):
+        ImageOps.expand(ImageOps.expand(film, border, level), 2, 255).save(tmp_path / "framed.png")
+        framed = read(tmp_path / "framed.png", 64)
+        np.testing.assert_array_equal(framed.pixels, alone.pixels)
+        assert 0 < framed.trimmed < 0.3 and alone.trimmed == 0
+    ImageOps.expand(film, 12, 0).save(tmp_path / "black.png")
+    assert read(tmp_path / "black.png", 64).trimmed == 0
+
+
+def png48(levels):
+    """A PNG of three times 16 bits, which Pillow does not write."""
+    rows = b"".join(b"\0" + np.repeat(row, 3).astype(">u2").tobytes() for row in levels)
+    head = struct.pack(">IIBBBBB", *levels.shape[::-1], 16, 2, 0, 0, 0)
+    parts = [b"IHDR" + head, b"IDAT" + zlib.compress(rows), b"IEND"]
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_levels_that_start_elsewhere_or_have_a_mark_are_stretched_and_lost_ones_refused(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    levels[0, :2] = 0, 4095
+    marked = levels.copy()
+    marked[9, 9] = 65535
+    for name, stored in {"plain": levels, "elsewhere": levels + 30000, "marked": marked}.items():
+        Image.fromarray(stored).save(tmp_path / f"{name}.png")
+        found = read(tmp_path / f"{name}.png", 64).pixels
+        np.testing.assert_allclose(found, np.where(stored == 65535, 255, levels / 16.06), atol=1, err_msg=name)
+    Image.fromarray(levels.astype(np.float32) / 4095).save(tmp_path / "share.tiff")
+    np.testing.assert_allclose(read(tmp_path / "share.tiff", 64).pixels, levels / 16.06, atol=1)
+    (tmp_path / "colour.png").write_bytes(png48(levels))
+    with pytest.raises(ValueError, match="16 bits in colour"):
+        read(tmp_path / "colour.png", 64)
 
 
 def test_colour_is_refused_and_three_equal_channels_are_not(tmp_path):

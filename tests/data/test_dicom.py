@@ -62,13 +62,10 @@ def test_grey_levels_are_those_of_dcmtk(tmp_path, kind):
         np.testing.assert_allclose(found, wanted, atol=2 + rounding, err_msg=output)
 
 
-def test_a_window_decides_what_is_black_and_white_and_the_first_of_several_is_taken(tmp_path, ramp):
-    levels = shown(film(tmp_path / "a.dcm", ramp, **WINDOW))
-    # PS3.3 C.11.2.1.2.1: black up to 700 - 0.5 - 200, white from 700 - 0.5 + 200 on
-    assert (levels[:5] == 0).all() and (levels[10:] == 255).all()
-    np.testing.assert_allclose(levels[5:9], [(x - 499.5) / 400 * 255 for x in (500, 600, 700, 800)], atol=1)
+def test_the_first_of_several_windows_is_taken(tmp_path, ramp):
+    one = shown(film(tmp_path / "a.dcm", ramp, **WINDOW))
     several = film(tmp_path / "b.dcm", ramp, WindowCenter=[700, 20], WindowWidth=[401, 10], VOILUTFunction=None)
-    np.testing.assert_array_equal(shown(several), levels)
+    np.testing.assert_array_equal(shown(several), one)
 
 
 def table(count, bits, top):
@@ -120,6 +117,14 @@ LOSSLESS = base64.b64decode(  # the ramp, by dcmcjpeg +e1 of DCMTK 3.6.7
 def test_lossless_jpeg_is_read(tmp_path, ramp):
     lossless = film(tmp_path / "a.dcm", ramp, syntax=JPEGLosslessSV1, compressed=LOSSLESS)
     np.testing.assert_array_equal(shown(lossless), FULL)
+    cut = film(tmp_path / "b.dcm", ramp, syntax=JPEGLosslessSV1, compressed=LOSSLESS[:-60] + b"\xff\xd9")
+    with pytest.raises(ValueError, match="damaged: Corrupt JPEG data"):
+        shown(cut)
+
+
+def test_jpeg_of_12_bits_is_read():
+    levels, _, _ = dicom.read(Path(get_testdata_file("JPGExtended.dcm", download=False)), decode.MOST_PIXELS)
+    np.testing.assert_allclose(levels[420, 64:200:16], [16, 22, 40, 72, 156, 211, 79, 53, 29], atol=1)  # dcmj2pnm's
 
 
 @pytest.mark.parametrize(("code", "limit"), [("import os; os.abort()", 60), ("import time; time.sleep(60)", 0.3)])
@@ -145,22 +150,89 @@ def test_what_is_no_single_film_says_why(tmp_path, ramp, monkeypatch):
         shown(film(tmp_path / "a.dcm", ramp))
 
 
-def test_colour_is_said(tmp_path):
-    levels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    read = decode.read(film(tmp_path / "a.dcm", levels, 8), 16)
-    assert read.refused == ["in colour"]
-    np.testing.assert_allclose(read.pixels, levels.mean(axis=-1), atol=1)
+def palette(levels, *ramps):
+    """A film by palette; ramps: uint16 (256,) of red, green and blue."""
+    tags = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour, ramp in zip(("Red", "Green", "Blue"), ramps, strict=True):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        tags[f"{colour}PaletteColorLookupTableData"] = ramp.astype("<u2").tobytes()
+    return dicom_film(levels, 8, **tags)
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [
+def test_grey_stored_in_colour_is_grey_and_colour_is_refused(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    ramp = np.arange(256) * 257
+    films = {
+        "grey": dicom_film(grey, 8, WindowCenter=127.5, WindowWidth=255, VOILUTFunction="LINEAR_EXACT"),
+        "rgb": dicom_film(np.stack([grey] * 3, -1), 8),
+        "palette": palette(grey, ramp, ramp, ramp),
+        "coloured": dicom_film(np.stack([grey, grey // 2, 255 - grey], -1), 8),
+        "false colours": palette(grey, ramp, ramp[::-1], ramp // 2),
+    }
+    for name, data in films.items():
+        (tmp_path / name).write_bytes(data)
+        read = decode.read(tmp_path / name, 16)
+        assert read.refused == (["in colour"] if name.startswith(("coloured", "false")) else []), name
+        if not read.refused:
+            np.testing.assert_array_equal(read.pixels, grey, err_msg=name)
+
+
+def test_levels_stand_in_any_bits_beside_any_padding(tmp_path, ramp):
+    edge = np.arange(16) < 3
+    padded = np.where(edge, 0, ramp).astype(int)
+    noise = np.random.default_rng(0).integers(65530, 65536, ramp.shape)
+    sixteen = {"BitsStored": 16, "HighBit": 15}
+    wanted = np.where(edge, 0, (ramp[0] - 300.0) * 255 / 1200)
+    for levels, tags in (
+        (ramp << 4, {"HighBit": 15}),  # the upper 12 of 16 bits
+        (ramp | 0x8000, {}),  # an overlay in the upper bits
+        (4095 - ramp, {"PresentationLUTShape": "INVERSE", "WindowCenter": 3345, "WindowWidth": 1501}),
+        (ramp, {"PresentationLUTShape": "IDENTITY", "PhotometricInterpretation": "MONOCHROME1"}),  # as in DCMTK
+    ):
+        np.testing.assert_allclose(shown(film(tmp_path / "a.dcm", levels, **tags)), FULL, atol=1, err_msg=str(tags))
+    for levels, tags in (
+        (np.where(edge, noise, padded), {"PixelPaddingValue": 65535, "PixelPaddingRangeLimit": 65530}),
+        (np.where(edge, -32768, padded), {}),
+        (np.where(edge, -1000, padded), {"PixelPaddingValue": -1000}),
+    ):
+        kind = np.int16 if levels.min() < 0 else np.uint16
+        found = shown(film(tmp_path / "a.dcm", levels.astype(kind), **sixteen, **tags))
+        np.testing.assert_allclose(found, wanted, atol=1, err_msg=str(tags))
+    marked = ramp.copy()
+    marked[0, 0] = 65535
+    np.testing.assert_allclose(shown(film(tmp_path / "a.dcm", marked, **sixteen)), FULL, atol=1)
+
+
+HEADERS = [
+    ({"PatientBirthDate": "1950.01.01", "StudyDate": "01/01/2020"}, "70 years old"),
+    ({"PatientAge": "000Y", "PatientBirthDate": "19500101", "AcquisitionDateTime": "20200101120000"}, "70 years old"),
+    ({"PatientAge": "34 YEARS", "PatientBirthDate": "20180101", "StudyDate": "20200101"}, "34 years old"),
+    ({"PatientOrientation": ["A", "F"]}, "view A\\F"),
+    ({"PatientOrientation": ["L", "F"]}, ""),
+    ({"ViewPosition": "AP SUPINE"}, ""),
+    ({"ViewPosition": "A.P."}, ""),
+    ({"ViewPosition": "PA_OBLIQUE"}, "view PA OBLIQUE"),
+    ({"SeriesDescription": "Thorax seitlich"}, "view THORAX SEITLICH"),
+    ({"ProtocolName": "CHEST_LAT"}, "view CHEST LAT"),
+    ({"SeriesDescription": "Chest PA/LAT, bilateral"}, ""),
+    ({"SeriesDescription": "HAND AP"}, "body part HAND AP"),
+    ({"BodyPartExamined": "TÓRAX", "SpecificCharacterSet": "ISO_IR 100"}, ""),
+    ({"BodyPartExamined": "THORACIC SPINE"}, "body part THORACIC SPINE"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize(("tags", "wanted"), HEADERS)
+def test_adults_and_other_views_and_parts_are_refused_whichever_tag_says_so(tmp_path, ramp, tags, wanted):
+    assert "; ".join(decode.read(film(tmp_path / "a.dcm", ramp, **tags), 16).refused) == wanted
+
+
+def test_an_empty_tag_is_as_an_absent_one(tmp_path, ramp):
+    for tags in (
         {"WindowCenter": "", "WindowWidth": None},
         {"WindowCenter": 700, "WindowWidth": 0},
         {"VOILUTSequence": [], "ModalityLUTSequence": []},
         {"RescaleSlope": None, "RescaleIntercept": None},
         {"PixelPaddingValue": None},
-    ],
-)
-def test_an_empty_tag_is_as_an_absent_one(tmp_path, ramp, tags):
-    np.testing.assert_array_equal(shown(film(tmp_path / "a.dcm", ramp, **tags)), FULL)
+    ):
+        np.testing.assert_array_equal(shown(film(tmp_path / "a.dcm", ramp, **tags)), FULL, err_msg=str(tags))

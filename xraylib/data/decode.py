@@ -17,7 +17,8 @@ from xraylib.data.walk import recognised
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 COLOUR = 8.0  # mean grey levels between the channels above which a film is in colour; the study's RGB films have < 1
-BLACK, UNIFORM = 32, 12  # a border is brighter than this grey level, and no two pixels of a line differ by more
+BLACK = 64  # a border of up to this grey level changes a score by 6 of 100 at most, and stays: black ones are a cue
+UNIFORM = 12  # grey levels between the pixels of a border's line, at most: those that JPEG leaves of white
 
 
 class Film(NamedTuple):
@@ -92,11 +93,12 @@ def _jpeg(file: Image.Image, data: bytes, size: int) -> tuple[Image.Image, Image
     """
     scale = next((scale for scale in (8, 4, 2) if min(file.size) // (2 * size) >= scale), 1)
     height, width = (-(-side // scale) for side in (file.height, file.width))
-    grey = decode_jpeg(data, "GRAY", min_height=height, min_width=width, strict=True)
+    grey = Image.fromarray(decode_jpeg(data, "GRAY", min_height=height, min_width=width, strict=True)[..., 0])
+    if file.mode == "L":
+        return grey, grey
     if file.mode == "CMYK":
         return file, file
-    coloured = decode_jpeg(data, "RGB", min_height=64, min_width=64) if file.mode == "RGB" else grey
-    return Image.fromarray(grey[..., 0]), Image.fromarray(coloured.squeeze(-1) if file.mode == "L" else coloured)
+    return grey, Image.fromarray(decode_jpeg(data, "RGB", min_height=64, min_width=64))
 
 
 def _colour(image: Image.Image) -> float:

@@ -15,12 +15,13 @@ import numpy as np
 from simplejpeg import decode_jpeg
 
 PLAIN_FILMS = {"CR", "DX", "RG", "RF", "OT"}  # computed, digital and film radiography; OT: not said
-CHEST = ("CHEST", "THORAX", "TORAX", "TORACE", "LUNG")
-FRONTAL = re.compile(
-    r"\b(AP|PA|LLD|RLD|FRONTAL)\b|ANTERO-? ?POSTERIOR|POSTERO-? ?ANTERIOR"
-)  # LLD, RLD: lying on a side
-LATERAL = re.compile(r"\b(LAT|LL|RL|RLAT|LLAT|LAO|RAO|LPO|RPO)\b|LATERAL|OBLIQUE")  # and oblique
+CHEST = re.compile("CHEST|THORAX|TORAX|TORACE|LUNG|PULM|CXR")  # in headers of several languages
+OTHER_PART = re.compile(r"\b(ABDOM|PELVI|SKULL|SPINE|HAND\b|WRIST|ELBOW|SHOULDER|HIP\b|KNEE|FOOT|ANKLE|FEMUR|HUMER)")
+# LLD and RLD: lying on the left or right side, seen from the front
+FRONTAL = re.compile(r"\b(A[-./]?P|P[-./]?A|LLD|RLD|FRONTAL)\b|ANTERO-? ?POSTERIOR|POSTERO-? ?ANTERIOR")
+LATERAL = re.compile(r"\b(LAT|LLAT|RLAT|LL|RL|[LR][AP]O)\b|\b(LATERA|LATERO|PROFIL|PERFIL|SEITL|OBL)")  # and oblique
 FRONTAL_CODES = {"R-10206", "399348003", "R-10214", "272479007"}  # antero-posterior, postero-anterior: SRT, SNOMED CT
+FREE_TEXT = ("SeriesDescription", "ProtocolName")
 DATES = ("StudyDate", "AcquisitionDate", "AcquisitionDateTime", "SeriesDate", "ContentDate")
 YEARS = (1, 5)  # of the study's children
 ADULT = 18
@@ -94,12 +95,8 @@ def _stored(header: Any, path: Path) -> np.ndarray:
     elif syntax.is_encapsulated and syntax != uid.RLELossless:
         levels = pixel_array(_plain(path))
     else:
-        unused = max(
-            header.get("HighBit", 0) + 1 - header.get("BitsStored", 0), 0
-        )  # low bits, which pydicom takes for used
-        header.BitsStored += unused
-        levels = pixel_array(header) >> unused
-        header.BitsStored -= unused
+        unused = header.get("HighBit", -1) + 1 - header.get("BitsStored", 0)  # lower bits, which pydicom would take
+        levels = pixel_array(header, bits_stored=header.HighBit + 1) >> unused if unused > 0 else pixel_array(header)
     if not np.isfinite(levels).all():
         raise ValueError("pixels that are no finite numbers")
     return levels
@@ -155,7 +152,9 @@ def _windowed(levels: np.ndarray, header: Any) -> np.ndarray:
         header.BitsStored, header.PixelRepresentation = 16, 0  # what pydicom scales the window to
         shown = apply_voi_lut(rescaled, header) / 65535
     else:
-        low, high = film_range(levels[~padding] if padding.any() and not padding.all() else levels)
+        if padding.all():
+            raise ValueError("padding alone")
+        low, high = film_range(levels[~padding])
         inside = rescaled[(levels >= low) & (levels <= high) & ~padding]
         shown = (rescaled - inside.min()) / max(inside.max() - inside.min(), 1e-9)
     shown = np.clip(shown, 0, 1)
@@ -171,8 +170,6 @@ def _padding(levels: np.ndarray, header: Any) -> np.ndarray:
     first, last = ends[0], ends[0] if ends[1] is None else ends[1]
     if first is None:
         return np.zeros(levels.shape, bool)
-    if levels.dtype.kind == "i":  # the tags may be written as unsigned numbers
-        first, last = (value - 65536 if value > 32767 else value for value in (first, last))
     return (levels >= min(first, last)) & (levels <= max(first, last))
 
 
@@ -207,8 +204,8 @@ def _by_table(levels: np.ndarray, header: Any, name: str, apply: Callable) -> tu
 
 
 def _text(header: Any, name: str) -> str:
-    """A tag in capitals without accents; "" where it is absent."""
-    plain = unicodedata.normalize("NFKD", str(header.get(name) or ""))
+    """A tag in capitals, without accents and with spaces for underscores; "" where it is absent."""
+    plain = unicodedata.normalize("NFKD", str(header.get(name) or "").replace("_", " "))
     return plain.encode("ascii", "ignore").decode().strip().upper()
 
 
@@ -217,10 +214,7 @@ def _unlike_the_study(header: Any) -> tuple[list[str], list[str]]:
     refused, warned = [], []
     if (modality := _text(header, "Modality")) and modality not in PLAIN_FILMS:
         refused.append(f"modality {modality}")
-    regions = [_text(item, "CodeMeaning") for item in header.get("AnatomicRegionSequence") or []]
-    for part in filter(None, [_text(header, "BodyPartExamined"), *regions]):
-        if not any(word in part for word in CHEST):
-            refused.append(f"body part {part}")
+    refused += [f"body part {part}" for part in _other_parts(header)]
     refused += [f"view {view}" for view in _other_views(header)]
     years = _years(header)
     if years is not None and years >= ADULT:
@@ -229,6 +223,14 @@ def _unlike_the_study(header: Any) -> tuple[list[str], list[str]]:
         age = "under 1 year old" if years < 1 else f"{int(years)} years old"
         warned.append(f"{age}; the study's children are {YEARS[0]} to {YEARS[1]}")
     return refused, warned
+
+
+def _other_parts(header: Any) -> list[str]:
+    """The parts of the body that the header names and that are not the chest."""
+    parts = [_text(header, "BodyPartExamined")]
+    parts += [_text(item, "CodeMeaning") for item in header.get("AnatomicRegionSequence") or []]
+    free = [text for name in FREE_TEXT if OTHER_PART.search(text := _text(header, name))]
+    return [part for part in parts + free if part and not CHEST.search(part)]
 
 
 def _other_views(header: Any) -> list[str]:
@@ -241,10 +243,9 @@ def _other_views(header: Any) -> list[str]:
         frontal = code in FRONTAL_CODES or (FRONTAL.search(meaning) and not LATERAL.search(meaning))
         if (meaning or code) and not frontal:
             found.append(meaning or code)
-    for name in ("SeriesDescription", "ProtocolName"):  # free words, which often name no view or several
-        if LATERAL.search(text := _text(header, name)) and not FRONTAL.search(text):
-            found.append(text)
-    orientation = [str(way) for way in header.get("PatientOrientation") or []]  # where rows and columns point: L\\F
+    texts = [_text(header, name) for name in FREE_TEXT]  # which often name no view, or all of a study
+    found += [text for text in texts if LATERAL.search(text) and not FRONTAL.search(text)]
+    orientation = [str(way) for way in header.get("PatientOrientation") or []]  # where rows and columns lead: L and F
     if any(way[:1] in ("A", "P") for way in orientation):  # to front or back, which a frontal film does not show
         found.append("\\".join(orientation))
     return found
@@ -253,7 +254,7 @@ def _other_views(header: Any) -> list[str]:
 def _years(header: Any) -> float | None:
     """Age in years, the higher of PatientAge (034Y, 018M, 003W, 010D, or years without unit) and that of the dates."""
     ages = []
-    if age := re.fullmatch(r"(\d+)\s*([DWMY]?).*", _text(header, "PatientAge")):
+    if age := re.search(r"(\d+)\s*([DWMY]?)", _text(header, "PatientAge")):
         ages.append(int(age[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1, "": 1}[age[2]])
     born = _date(header, "PatientBirthDate")
     taken = next(filter(None, (_date(header, name) for name in DATES)), None)
