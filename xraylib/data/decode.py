@@ -17,7 +17,8 @@ from xraylib.data.walk import recognised
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 COLOUR = 8.0  # mean grey levels between the channels above which a film is in colour; the study's RGB films have < 1
-BLACK, UNIFORM = 32, 12  # a border is brighter than this grey level, and no two pixels of a line differ by more
+BLACK = 64  # a border of up to this grey level changes a score by 6 of 100 at most, and stays: black ones are a cue
+UNIFORM = 12  # grey levels between the pixels of a border's line, at most: those that JPEG leaves of white
 
 
 class Film(NamedTuple):
