@@ -62,13 +62,10 @@ def test_grey_levels_are_those_of_dcmtk(tmp_path, kind):
         np.testing.assert_allclose(found, wanted, atol=2 + rounding, err_msg=output)
 
 
-def test_a_window_decides_what_is_black_and_white_and_the_first_of_several_is_taken(tmp_path, ramp):
-    levels = shown(film(tmp_path / "a.dcm", ramp, **WINDOW))
-    # PS3.3 C.11.2.1.2.1: black up to 700 - 0.5 - 200, white from 700 - 0.5 + 200 on
-    assert (levels[:5] == 0).all() and (levels[10:] == 255).all()
-    np.testing.assert_allclose(levels[5:9], [(x - 499.5) / 400 * 255 for x in (500, 600, 700, 800)], atol=1)
+def test_the_first_of_several_windows_is_taken(tmp_path, ramp):
+    one = shown(film(tmp_path / "a.dcm", ramp, **WINDOW))
     several = film(tmp_path / "b.dcm", ramp, WindowCenter=[700, 20], WindowWidth=[401, 10], VOILUTFunction=None)
-    np.testing.assert_array_equal(shown(several), levels)
+    np.testing.assert_array_equal(shown(several), one)
 
 
 def table(count, bits, top):
@@ -230,15 +227,12 @@ def test_adults_and_other_views_and_parts_are_refused_whichever_tag_says_so(tmp_
     assert "; ".join(decode.read(film(tmp_path / "a.dcm", ramp, **tags), 16).refused) == wanted
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [
+def test_an_empty_tag_is_as_an_absent_one(tmp_path, ramp):
+    for tags in (
         {"WindowCenter": "", "WindowWidth": None},
         {"WindowCenter": 700, "WindowWidth": 0},
         {"VOILUTSequence": [], "ModalityLUTSequence": []},
         {"RescaleSlope": None, "RescaleIntercept": None},
         {"PixelPaddingValue": None},
-    ],
-)
-def test_an_empty_tag_is_as_an_absent_one(tmp_path, ramp, tags):
-    np.testing.assert_array_equal(shown(film(tmp_path / "a.dcm", ramp, **tags)), FULL)
+    ):
+        np.testing.assert_array_equal(shown(film(tmp_path / "a.dcm", ramp, **tags)), FULL, err_msg=str(tags))

@@ -72,6 +72,6 @@ def test_the_study_and_predict_cut_the_same_frame_from_a_file(folder):
     boxes, networks = [frames.lung_box(mask) for mask in runner.locate(studied)], runner.networks
     runner.networks = lambda pictures: cut.append(pictures) or networks(pictures)
     assert not any(row["problem"] for row, _ in films._assess([str(root / name) for name in names], runner))
-    own = [frames.frame(film, box, cut[0].shape[1]) for film, box in zip(studied, boxes, strict=True)]
+    expected = [frames.frame(film, box, cut[0].shape[1]) for film, box in zip(studied, boxes, strict=True)]
     assert all(boxes)
-    np.testing.assert_array_equal(cut[0], own)
+    np.testing.assert_array_equal(cut[0], expected)

@@ -26,7 +26,8 @@ from xraylib.config import REPOSITORY
 from xraylib.files import UNFINISHED, UserError
 from xraylib.predict import films, ood, predict
 
-RAMP = np.tile(np.arange(256, dtype=np.uint16) * 16, (256, 1))
+NOISE = np.random.default_rng(0).integers(0, 64, (256, 256))  # a film without detail is not assessed
+RAMP = (np.arange(256) * 15 + NOISE).astype(np.uint16)
 GREY = (RAMP // 16).astype(np.uint8)
 
 

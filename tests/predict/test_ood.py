@@ -1,8 +1,12 @@
 """Films out of distribution are found by a distance whose parts can be worked out by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from xraylib.data.decode import resized
 from xraylib.predict import ood
 
 
@@ -49,6 +53,19 @@ def test_a_statistic_that_never_varies_stays_finite():
     black = np.zeros((50, 32, 32), np.uint8)
     study = ood.fit(black, black, masks(50), masks(50))
     assert np.isfinite(study.distance(films(3, 0), masks(3))).all()
+
+
+def test_a_film_of_64_pixels_is_coarse_however_it_was_enlarged_and_one_of_128_is_not():
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(600, 1 / 600), np.fft.fftfreq(600, 1 / 600))).clip(1)
+    for seed in range(4):  # texture at every scale, as films have
+        noise = np.random.default_rng(seed).normal(size=(600, 600))
+        texture = np.fft.ifft2(np.fft.fft2(noise) / frequency**1.5).real
+        film = Image.fromarray(np.clip(128 + 40 * texture / texture.std(), 0, 255).astype(np.uint8))
+        assert not ood.coarse(resized(film, 224)) and not ood.coarse(resized(film.resize((128, 128)), 224))
+        for side, how in product((28, 48, 64), ("NEAREST", "BILINEAR", "BICUBIC", "LANCZOS")):
+            small = film.resize((side, side), Image.Resampling.BOX)
+            large = small.resize((900, 700), Image.Resampling[how])
+            assert ood.coarse(resized(small, 224)) and ood.coarse(resized(large, 224)), (side, how)
 
 
 def test_it_is_written_with_the_same_bytes_and_read_back(study, tmp_path):

@@ -100,6 +100,11 @@ def _cell_means(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return _in_parts(lambda part: down @ part @ across.T, images)
 
 
+# Threads of OpenBLAS and OpenMP spin while they wait for each other: on busy cores small work takes 30 times as long.
+_on_one_thread = threadpool_limits.wrap(limits=1)
+
+
+@_on_one_thread
 def _in_parts(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
     """The function of the images as float32, computed for 2,048 at a time."""
     return np.concatenate([function(images[i : i + 2048].astype(np.float32)) for i in range(0, len(images), 2048)])
@@ -206,6 +211,7 @@ def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame
     return {"box of the lungs": edges, "height of the box": bottom - top, "width / height of the box": ratio}
 
 
+@_on_one_thread
 def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
     """How well each property predicts the class: columns property, films, train, test (AUROCs).
 
@@ -217,8 +223,7 @@ def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFr
         known = np.isfinite(values.reshape(len(index), -1)).all(axis=1)
         train, test = (np.flatnonzero(known & (index.split == split)) for split in ("train", "test"))
         learner = HistGradientBoostingClassifier(max_iter=100, random_state=0)
-        with threadpool_limits(1):  # OpenMP's threads spin while they wait: 30 times as long on busy cores
-            aurocs = _aurocs(learner, index, values, train, test)
+        aurocs = _aurocs(learner, index, values, train, test)
         rows.append({"property": name, "films": len(train) + len(test)} | aurocs)
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from simplejpeg import decode_jpeg
 
 from xraylib.data import dicom
@@ -17,7 +17,8 @@ from xraylib.data.walk import recognised
 MOST_PIXELS = 40_000_000  # the largest image published has 6 million, a film of today's detectors 20; a bomb has more
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # whatever the name says
 COLOUR = 8.0  # mean grey levels between the channels above which a film is in colour; the study's RGB films have < 1
-BLACK, UNIFORM = 32, 12  # a border is brighter than this grey level, and no two pixels of a line differ by more
+BLACK = 64  # a border of up to this grey level changes a score by 6 of 100 at most, and stays: black ones are a cue
+UNIFORM = 12  # grey levels between the pixels of a border's line, at most: those that JPEG leaves of white
 
 
 class Film(NamedTuple):
@@ -44,13 +45,16 @@ def read(path: Path, size: int) -> Film:
         raise ValueError("no file, but a folder, pipe or device")  # to read a pipe would wait for ever
     refused: list[str] = []
     notes: list[str] = []
+    halved = False
     if recognised(path) == "DICOM":
-        levels, refused, notes = dicom.read(path, MOST_PIXELS)
-        image = coloured = Image.fromarray(levels)
+        shown, refused, notes = dicom.read(path, MOST_PIXELS)
+        image = coloured = Image.fromarray(shown)
         facts = (image.width, image.height, "DICOM", 0)
     else:
         with _opened(path) as file:
             facts = (file.width, file.height, file.mode, jpeg_quality(file))
+            # Pillow drops the lower 8 of 16 bits
+            halved = file.mode in ("LA", "RGB", "RGBA") and ";16" in str(file.tile)
             image, coloured = _jpeg(file, path.read_bytes(), size) if file.format in ("JPEG", "MPO") else (file, file)
             image.load()
             image.info = file.info
@@ -59,13 +63,15 @@ def read(path: Path, size: int) -> Film:
     if _colour(coloured) > COLOUR:
         refused = [*refused, "in colour"]
     grey = _grey(image)
-    left, top, right, bottom = _inside_border(np.asarray(grey))
-    inside = grey.crop((left, top, right, bottom))
+    levels = np.asarray(grey)
+    if halved and (left := len(np.unique(levels))) < 128:
+        raise ValueError(f"{left} grey levels of 16 bits in colour or with transparency; wanted grey alone")
+    inside = grey.crop(_inside_border(levels))
     trimmed = 1 - inside.width * inside.height / (grey.width * grey.height)
     return Film(resized(inside, size), refused, notes, *facts, trimmed)
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path) -> ImageFile.ImageFile:
     """The image of a file, not decoded yet. A phone's two-picture JPEG is its first picture."""
     try:
         with warnings.catch_warnings():
@@ -79,8 +85,6 @@ def _opened(path: Path) -> Image.Image:
         raise ValueError(f"{image.width} x {image.height} pixels; wanted at most {MOST_PIXELS:,}")
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; wanted one film a file")
-    if ";16" in str(image.tile) and image.mode in ("LA", "RGB", "RGBA"):  # Pillow drops the lower 8 bits
-        raise ValueError("16 bits in colour or with transparency; wanted 8 bits, or 16 bits of grey alone")
     return image
 
 

@@ -52,9 +52,10 @@ def parse_name(path: str) -> tuple[str, str, str]:
     "person1_virus_6.jpeg" -> ("virus", "person1_virus", "person1"): bacteria and virus run separate counters, so that
     the patient is number and subtype. "NORMAL2-IM-0587-0001-0002.jpeg" -> ("normal", "NORMAL2-IM-0587", "IM-0587"): the
     prefix counts. In the first publication (Mendeley Data), "VIRUS-1008087-0001.jpeg" -> ("virus", "virus-1008087",
-    "1008087"). A name of another form is a patient of its own, whose key is the whole path: other folders may have it.
+    "1008087"). A film whose name has another form is a patient of its own, whose key is the path: "0.jpeg" may be in
+    each folder.
     """
-    name, patient = Path(path).name, Path(path).with_suffix("").as_posix()
+    name = Path(path).name
     if match := _KAGGLE.match(name):
         person, subtype, series, number = match.groups()
         if person:
@@ -63,7 +64,7 @@ def parse_name(path: str) -> tuple[str, str, str]:
     if match := _MENDELEY.match(name):
         subtype, number = match[1].lower(), match[2]
         return subtype, f"{subtype}-{number}", number
-    return "normal" if CLASSES[0] in Path(path).parts else "unknown", patient, patient
+    return "normal" if CLASSES[0] in Path(path).parts else "unknown", path, path
 
 
 def find_root(path: Path) -> Path:
@@ -75,8 +76,8 @@ def find_root(path: Path) -> Path:
     for root in (path, path / "chest_xray"):
         if (root / "train").is_dir():
             return root
-    found = "no train folder inside" if path.is_dir() else "no such folder"
-    raise UserError(f"{path}: {found}. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
+    reason = "no train folder inside" if path.is_dir() else "no such folder"
+    raise UserError(f"{path}: {reason}. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
 
 
 def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -120,8 +121,8 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     for folder, (label, name) in product(FOLDERS, enumerate(CLASSES)):
         if not ((index.folder == folder) & (index.label == label)).any():
             first = next((": ".join(row) for row in unread if row[0].startswith(f"{folder}/{name}/")), "")
-            found = f"no film that can be read ({first})" if first else "no films"
-            raise UserError(f"{root / folder / name}: {found}. Wanted at least one film. {REMEDY}")
+            reason = f"no film that can be read ({first})" if first else "no films"
+            raise UserError(f"{root / folder / name}: {reason}. Wanted at least one film. {REMEDY}")
     if config.sample_patients:
         index = sample_patients(index, config.sample_patients, config.split_seed)
     return index.assign(split=assign_splits(index, config.tune_folds, config.split_seed)), skipped

@@ -28,7 +28,8 @@ def films(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] 
     that its row says why; so does a folder that cannot be read, unless strict, which raises OSError. Links to folders
     are followed, but not into the folders of `apart`, and each folder is listed once.
     """
-    found: tuple[list[str], list[str]] = [], []
+    candidates: list[str] = []
+    others: list[str] = []
     seen = {_identity(other) for other in apart if os.path.isdir(other)} - {_identity(folder)}
     todo = [str(folder)]
     links: list[str] = []  # real folders first, so that their files have their real names
@@ -39,7 +40,7 @@ def films(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] 
         except OSError:
             if strict:
                 raise
-            found[0].append(here)
+            candidates.append(here)
             continue
         seen.add(_identity(here))
         for entry in inside:
@@ -48,8 +49,8 @@ def films(folder: Path | str, strict: bool = False, apart: Iterable[Path | str] 
             if os.path.isdir(entry.path):
                 (links if entry.is_symlink() else todo).append(entry.path)
             else:
-                found[0 if may_be_film(entry.path) else 1].append(entry.path)
-    return sorted(found[0]), sorted(found[1])
+                (candidates if may_be_film(entry.path) else others).append(entry.path)
+    return sorted(candidates), sorted(others)
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:

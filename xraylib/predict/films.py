@@ -109,9 +109,18 @@ class Runner:
         boxes = [frames.lung_box(mask) for mask in masks]
         size = self.released.image_size
         pictures = np.stack([frames.frame(film, box, size) for film, box in zip(films, boxes, strict=True)])
-        unlike = self.released.distribution.distance(pictures, masks) > 1
-        reasons = ["unlike the films of the study" if far else "" for far in unlike]
-        return self.networks(pictures), [reasons[i] if box else "no recognisable lungs" for i, box in enumerate(boxes)]
+        distances = self.released.distribution.distance(pictures, masks)
+        reasons = [_reason(*film) for film in zip(films, boxes, distances, strict=True)]
+        return self.networks(pictures), reasons
+
+
+def _reason(film: np.ndarray, box: frames.Box | None, distance: float) -> str:
+    """Why a film is not to be assessed, else ""."""
+    if ood.coarse(film):
+        return f"too little detail, as of {ood.SIDE} x {ood.SIDE} pixels or fewer"
+    if box is None:
+        return "no recognisable lungs"
+    return "unlike the films of the study" if distance > 1 else ""
 
 
 def _interpreter(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
