@@ -22,7 +22,7 @@ def install() -> int:
     """Make .venv from requirements.lock, with progress: by uv, where that fails by pip, whose words go to LOG."""
     import fcntl
 
-    with open(".lock", "a") as lock:  # the lock of files.alone: filelock is not installed yet
+    with open(".lock", "a") as lock:  # the lock of files.alone, by Python itself
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
