@@ -246,6 +246,8 @@ def test_the_command_writes_the_whole_table_and_its_status_says_what_was_read(tm
         assert ran.returncode == 2 and "Traceback" not in ran.stderr and ran.stderr.count("\n") == 1
     assert run(tmp_path / "nowhere", folder / "good.jpeg", "--output", table).returncode == 1
     assert len(read(table)) == 2
+    ran = run(folder, "--output", folder / "good.jpeg")
+    assert ran.returncode == 2 and "a film" in ran.stderr and (folder / "good.jpeg").read_bytes() == JPEG
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>&- >&- <&-", "| true", "2>&1 | true"])
