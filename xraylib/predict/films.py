@@ -246,6 +246,8 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
     """Write the table; returns how many films have each decision or were not read."""
     counts: Counter = Counter()
     with atomic(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        if output.is_file() and walk.recognised(output):
+            raise UserError(f"{output}: a film, which the table would replace. Choose another --output.")
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         for row in predict_films(films, released):
