@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data import phantom, walk
+from xraylib.data import walk
 from xraylib.data.decode import read
 from xraylib.files import UserError, printable
 
@@ -106,8 +106,6 @@ def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Raises UserError where a folder is missing or has no film that can be read.
     """
-    if config.phantoms and not config.data.is_dir():
-        phantom.draw(config.data)
     try:
         root = find_root(config.data)
         files, left_out = list_images(root)
