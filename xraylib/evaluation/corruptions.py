@@ -108,7 +108,7 @@ CORRUPTIONS = {
     "contrast": Corruption(_contrast, "of the contrast left", (0.75, 0.5, 0.3)),
     "noise": Corruption(_noise, "grey levels, SD", (8, 16, 32)),
     "blur": Corruption(_blur, "% of the side, sigma", (0.5, 1, 2)),
-    "JPEG quality": Corruption(_jpeg, "quality", (30, 15, 5)),
+    "JPEG quality": Corruption(_jpeg, "of 100", (30, 15, 5)),
     "resolution": Corruption(_resolution, "% of the pixels a side", (75, 50, 25)),
     "rotation": Corruption(_rotation, "degrees", (5, 10, 20)),
     "shift": Corruption(_shift, "% of the side, both ways", (4, 8, 16)),
