@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pandas as pd
-from IPython.display import Image, Markdown, display
+from IPython.display import Code, Image, Markdown, display
 
 from xraylib import plots
 from xraylib.config import load_config
@@ -42,8 +42,10 @@ def show(
         (plots.no_films if empty else draw)(result, axes, *details)
         plots.name_phantoms(fig, config.kind)
         show_picture(name, plots.png(fig))
-    if words is None and hasattr(findings, name):
-        words = "No film has a row here." if empty else getattr(findings, name)(result)
+    if empty:
+        words = "No film has a row here."
+    elif words is None and hasattr(findings, name):
+        words = getattr(findings, name)(result)
     if words:
         display(Markdown(f"**What this shows.** {words}"))
 
@@ -56,4 +58,4 @@ def show_picture(name: str, png: bytes) -> None:
 
 def show_source(module: ModuleType) -> None:
     """Display the source of a module, for who reads the notebook alone."""
-    display(Markdown(f"```python\n{inspect.getsource(module)}```"))
+    display(Code(inspect.getsource(module), language="python"))
