@@ -84,7 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default=os.environ.get("XRAY_IMAGES"), help="with NORMAL/ and PNEUMONIA/")
     root = Path(parser.parse_args().folder or "NORMAL-and-PNEUMONIA-here").expanduser().resolve()
-    config = replace(load_config("demo", {}), models=REPOSITORY / "models", results=REPOSITORY / "results")
+    config = replace(load_config("verify", {}), models=REPOSITORY / "models", results=REPOSITORY / "results")
     try:
         known = tables.load_predictions(config)
         points = metrics.operating_points(known)

@@ -45,6 +45,13 @@ def test_all_films_of_both_classes_count_and_those_that_predict_refuses_are_said
         score.predict(tmp_path, (0,))
 
 
+def test_the_command_scores_the_released_networks_in_every_profile(world, monkeypatch, capsys):
+    """The demo has fewer seeds than the released networks."""
+    monkeypatch.setattr(score.sys, "argv", ["score", str(world[0] / "val")])
+    assert score.main() == 0
+    assert "4 films of 4 patients; not assessed: 4; not read: 0" in capsys.readouterr().out
+
+
 def test_films_of_both_are_compared_by_name_at_the_threshold_of_tune():
     known = pd.DataFrame({"path": ["train/a.png", "train/b.png"], "label": [0, 1], "probability": [0.2, 0.7]})
     known = known.assign(network="xray_cnn", seed=0)
