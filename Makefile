@@ -1,5 +1,4 @@
 # From images to evidence: a graph of real files. `make help` lists what there is.
-#
 # A notebook is executed into build/<profile>/ when it, the modules that it uses, the images or an earlier notebook is newer.
 # Trainings are kept by a fingerprint of all that they depend on, so that notebook 02 run again trains only what changed.
 
@@ -14,8 +13,8 @@ export XRAY_MASKS := $(if $(value MASKS),$(value MASKS),$(value XRAY_MASKS))
 REAL := $(if $(value XRAY_DATA),yes,$(shell { [ -e data/chest_xray ] || [ -L data/chest_xray ]; } && echo yes))
 PROFILE := $(if $(REAL),full,demo)
 export XRAY_PROFILE := $(PROFILE)
-# Settings that a user keeps at home must not change a result, or have each process compile TensorFlow's modules again.
-unexport PYTHONDONTWRITEBYTECODE
+# Settings that a user keeps for other work must not change a result; tools/setup.py keeps those of pip and uv away.
+unexport $(filter PYTHON% IPYTHON% JUPYTER_% KERAS_%,$(.VARIABLES)) MPLBACKEND TF_USE_LEGACY_KERAS TF_ENABLE_ONEDNN_OPTS
 export KERAS_HOME := $(CURDIR)/build/keras
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/ipython
@@ -30,10 +29,9 @@ PHANTOMS := $(if $(filter demo,$(PROFILE))$(if $(REAL),,yes),$(DRAWN))
 NOTEBOOKS := $(wildcard notebooks/0*.ipynb)
 STUDY := $(NOTEBOOKS:notebooks/%=$(B)/%)
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do $$p -I -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 INSTALLED := .venv/installed
 PY := .venv/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## */make \1: /p' Makefile
@@ -50,30 +48,24 @@ $(B)/images.txt: FORCE $(PHANTOMS) | $(INSTALLED)
 	@$(PY) -m tools.setup images $@
 
 # --- the study: data <- network <- evaluation, plots, predict ---
-GROUND := tools/execute.py xraylib/config.py xraylib/files.py xraylib/plots.py xraylib/evaluation/findings.py \
-  $(wildcard xraylib/data/*.py)
+GROUND := tools/execute.py $(wildcard xraylib/*.py xraylib/data/*.py) xraylib/evaluation/findings.py
 LATER := $(wildcard xraylib/evaluation/*.py xraylib/predict/*.py) results/field.csv
-$(B)/01_explore.ipynb: $(B)/images.txt xraylib/network/lungs.py
-$(B)/02_train.ipynb: $(B)/01_explore.ipynb $(wildcard xraylib/network/*.py)
-$(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(LATER)
+TABLES := $(RESULTS)/index.csv $(RESULTS)/predictions.csv $(RESULTS)/metrics.csv
+$(B)/01_explore.ipynb: $(B)/images.txt $(word 1,$(TABLES)) xraylib/network/lungs.py
+$(B)/02_train.ipynb: $(B)/01_explore.ipynb $(word 2,$(TABLES)) $(wildcard xraylib/network/*.py $(RESULTS)/ablation.csv)
+$(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(word 3,$(TABLES)) $(LATER)
 $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb
 $(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb
 $(B)/06_explain.ipynb: $(B)/05_robustness.ipynb
-# Where a table was removed, its notebook is executed again.
-$(B)/01_explore.ipynb: TABLE := $(RESULTS)/index.csv
-$(B)/02_train.ipynb: TABLE := $(RESULTS)/predictions.csv
-$(B)/03_evaluate.ipynb: TABLE := $(RESULTS)/metrics.csv
-$(B)/01_explore.ipynb: $(if $(wildcard $(RESULTS)/index.csv),,FORCE)
-$(B)/02_train.ipynb: $(if $(wildcard $(RESULTS)/predictions.csv),,FORCE)
-$(B)/03_evaluate.ipynb: $(if $(wildcard $(RESULTS)/metrics.csv),,FORCE)
-
+# Where a table is missing, its notebook is executed again.
+$(TABLES): ;
 $(B)/%.ipynb: notebooks/%.ipynb $(GROUND) | $(INSTALLED)
-	@$(PY) -m tools.execute $(addprefix --table ,$(TABLE)) $< $@ $(filter-out FORCE,$^)
+	@$(PY) -m tools.execute execute $< $@ $(filter-out $<,$^)
 
-reproduce: $(STUDY)  ## the whole study; on synthetic phantoms where no images are at hand
-	@echo "Done, profile $(PROFILE): tables in $(RESULTS)/, notebooks as pages in $(B)/*.html. Compare with git: make verify"
+reproduce: $(STUDY)  ## the whole study; on synthetic phantoms where there are no images
+	@echo "Done, profile $(PROFILE): tables in $(RESULTS)/, notebooks, as pages too, in $(B)/. Compare with git: make verify"
 report: $(STUDY)  ## the executed notebooks as one HTML page that needs nothing else
-	@$(PY) -m tools.execute --report $(B) $(B)/report.html
+	@$(PY) -m tools.execute report $(B) $(B)/report.html
 verify: $(INSTALLED)  ## compute tables and figures again from predictions.csv, compare all with git; needs no images
 	@$(PY) -m tools.verify
 predict: $(INSTALLED)  ## a decision for each film: make predict IMAGES=file-or-folder
@@ -82,14 +74,14 @@ predict: $(INSTALLED)  ## a decision for each film: make predict IMAGES=file-or-
 score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ and PNEUMONIA/: make score IMAGES=folder
 	@$(PY) -m tools.score
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
-	@$(PIP) torch==2.13.0 || echo "PyTorch can't be installed: bench goes without"
-	@$(PY) -m tools.bench && $(PY) -m tools.bench --growth
+	@$(PY) -m tools.setup add torch==2.13.0 || echo "PyTorch can't be installed: the training step is not compared with its"
+	@$(PY) -m tools.bench
 ablation: $(STUDY)  ## what the lung crop, the stretch and longer training are worth
 	@$(PY) -m tools.ablation
 data: $(INSTALLED)  ## download the Kaggle images (1.2 GB, no account) into data/chest_xray
 	@$(PY) -m xraylib.data.download data/chest_xray
 publish: $(INSTALLED)  ## copy a full run's notebooks into notebooks/, without patients' pictures; renew numbers in pages
-	@$(PY) -m tools.execute --publish build/full notebooks
+	@$(PY) -m tools.execute publish build/full notebooks
 	@$(PY) -m cogapp -P -r README.md MODEL_CARD.md DATASHEET.md results/README.md
 lock: $(INSTALLED)  ## pin the newest versions that pyproject.toml allows
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \

@@ -1,12 +1,15 @@
 """A world small enough for every test: bright discs are PNEUMONIA, and files lie as Kaggle lays them."""
 
 import dataclasses
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from xraylib.config import Config
@@ -18,6 +21,25 @@ def draw(rng: np.random.Generator, label: int) -> np.ndarray:
     """A grey noise image, uint8 (SIZE, SIZE), with a bright disc where label is 1."""
     y, x = np.mgrid[:SIZE, :SIZE] - rng.integers(8, 24, 2)[:, None, None]
     return (rng.integers(40, 120, (SIZE, SIZE)) + 100 * label * (x**2 + y**2 < 36)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """shared(name, make): a folder that make(folder) fills once for all workers; tests change nothing in it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, unfinished = base / name, base / f"{name}-unfinished"
+        with FileLock(base / f"{name}.lock"):
+            if not folder.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return of
 
 
 @pytest.fixture(scope="session")

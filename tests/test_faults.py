@@ -16,15 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from xraylib.config import Config
-from xraylib.data.decode import MOST_PIXELS, decode
+from xraylib.data.decode import MOST_PIXELS
 from xraylib.data.images import load_images
-from xraylib.data.index import CLASSES, FOLDERS, LEAST_SIDE, WORKERS, _row, build_index, load_index
-from xraylib.files import UserError, atomic, write_bytes, write_table
+from xraylib.data.index import LEAST_SIDE, WORKERS, build_index, load_index
+from xraylib.files import UserError, write_array, write_bytes, write_table
 
 RNG = np.random.default_rng(0)
 FILM = Image.fromarray(RNG.integers(40, 220, (6, 5), dtype=np.uint8)).resize((40, 48), Image.Resampling.BICUBIC)
@@ -53,11 +50,9 @@ HOLED = Image.fromarray(np.where(np.eye(48, 40) > 0, np.nan, 1).astype(np.float3
 # Contents of files that are listed, with a word of the reason; all are named .jpeg but for those that say so.
 LISTED = {
     "empty": (b"", "cannot identify"),
-    "text": (b"this is no image\n", "cannot identify"),
     "html": (b"<!DOCTYPE html><html><title>404</title></html>", "cannot identify"),
-    "zip": (b"PK\x03\x04" + bytes(64), "cannot identify"),
-    "dicom": (bytes(128) + b"DICM" + bytes(200), "cannot identify"),
-    "truncated": (JPEG[: len(JPEG) // 2], "truncated"),
+    "dicom": (bytes(128) + b"DICM" + bytes(200), "without an image"),
+    "truncated": (JPEG[: len(JPEG) // 2], "Premature end"),
     "truncated.png": (saved(FILM, "PNG")[:-200], "truncated"),
     "animated gif": (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "3 frames"),
     "animated.png": (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "3 frames"),
@@ -76,15 +71,11 @@ READ = {
     "tiff as jpeg": (saved(FILM, "TIFF"), FILM),
     "bmp as jpeg": (saved(FILM, "BMP"), FILM),
     "webp as jpeg": (saved(FILM, "WEBP", lossless=True), FILM),
-    "one gif": (saved(FILM, "GIF"), FILM),
     "jpeg as.png": (JPEG, FILM),
     "deep.png": (saved(DEEP, "PNG"), FILM),
     "cmyk": (saved(FILM.convert("RGB").convert("CMYK"), "JPEG", quality=98), FILM),
     "palette.png": (saved(FILM.convert("P"), "PNG"), FILM),
     "alpha.png": (saved(FILM.convert("LA"), "PNG"), FILM),
-    "turned": (saved(FILM.transpose(Image.Transpose.ROTATE_180), "JPEG", quality=95,
-                     exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0"), FILM),
-    "bad exif": (saved(FILM, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), None),
     "short exif": (saved(FILM, "JPEG", exif=b"Exif\0\0MM"), None),
     "UPPER.JPG": (JPEG, FILM),
     "one bit.png": (saved(FILM.convert("1"), "PNG"), None),
@@ -144,9 +135,9 @@ def test_links_pipes_and_folders_are_followed_or_listed(folder, tmp_path):
     index, skipped = build_index(config)
     assert f"{HERE}/link.jpeg" in set(index.path)
     reasons = skipped.set_index("path").reason.rename(lambda path: Path(path).stem)
-    assert reasons.index.tolist() == ["around", "broken", "folder", "loop", "pipe", "zero"]
+    assert reasons.index.tolist() == ["broken", "loop", "pipe", "zero"]
     assert reasons.broken.startswith("FileNotFoundError") and "symbolic links" in reasons.loop
-    assert reasons[["around", "folder", "pipe", "zero"]].str.contains("no file, but a folder, pipe or device").all()
+    assert reasons[["pipe", "zero"]].str.contains("no file, but a folder, pipe or device").all()
 
 
 PEAK = """
@@ -193,77 +184,25 @@ def open_folder(world):
         yield shutil.copytree(world[0], Path(name) / "chest_xray")
 
 
-def test_an_unreadable_file_is_listed(open_folder, config):
-    path = open_folder / HERE / "person1_bacteria_1.jpeg"
-    path.chmod(0)
+def test_what_may_not_be_read_is_listed_or_one_message(open_folder, config):
+    config = dataclasses.replace(config, data=open_folder, tune_folds=4)
+    (open_folder / HERE / "person1_bacteria_1.jpeg").chmod(0)
     with nobody():
-        index, skipped = build_index(dataclasses.replace(config, data=open_folder, tune_folds=4))
-    assert len(index) == 83
-    assert skipped.path.tolist() == [f"{HERE}/person1_bacteria_1.jpeg"]
+        index, skipped = build_index(config)
+    assert len(index) == 83 and skipped.path.tolist() == [f"{HERE}/person1_bacteria_1.jpeg"]
     assert "Permission denied" in skipped.reason[0]
+    for inside in ("train/PNEUMONIA", "train", ""):
+        (open_folder / inside).chmod(0)
+        with nobody(), pytest.raises(UserError, match=r"Permission denied\. Wanted a folder that you may read"):
+            build_index(config)
 
 
-@pytest.mark.parametrize("inside", ["", "train", "train/PNEUMONIA"])
-def test_an_unreadable_folder_is_one_message(open_folder, config, inside):
-    (open_folder / inside).chmod(0)
-    with nobody(), pytest.raises(UserError, match=r"Permission denied\. Wanted a folder that you may read"):
-        build_index(dataclasses.replace(config, data=open_folder))
-    (open_folder / inside).chmod(0o755)
-
-
-def test_a_folder_that_cannot_be_written_to_is_one_message(open_folder):
+def test_what_may_not_be_written_is_one_message(open_folder):
+    (open_folder / "file").touch()
     open_folder.chmod(0o555)
-    for path in (open_folder / "results.csv", open_folder / "new" / "results.csv"):
-        with nobody(), pytest.raises(UserError, match=r"results.csv: can't be written \(Permission denied\)"):
-            write_table(pd.DataFrame({"a": [1]}), path)
-
-
-def test_what_stands_in_the_place_of_a_folder_is_said(tmp_path):
-    (tmp_path / "results").write_text("a file")
-    with pytest.raises(UserError, match="Move away what stands there"):
-        write_bytes(b"", tmp_path / "results" / "index.csv")
-
-
-MIXED = st.lists(st.sampled_from(sorted(KINDS.keys() - {"bomb.png"})), max_size=4)
-HOMES = [f"{folder}/{name}" for folder in FOLDERS for name in CLASSES]
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.lists(MIXED, min_size=6, max_size=6), st.sampled_from([None, *HOMES]), st.integers(0, 12))
-def test_any_folder_gives_an_index_of_films_or_one_message(contents, missing, good):
-    with tempfile.TemporaryDirectory() as name:
-        root, count = Path(name) / "chest_xray", 0
-        homes = {home: Path(name) / home for home in ("results", "plots", "models", "build")}
-        config = Config("sample", root, True, **homes, masks=None, film_size=32, tune_folds=2)
-        for home, kinds in zip(HOMES, contents, strict=True):
-            if home != missing:
-                (root / home).mkdir(parents=True)
-                for n, kind in enumerate(kinds + ["as it is"] * good):
-                    (root / home / f"{n}{named(kind)[-200:]}").write_bytes(KINDS[kind])
-                    count += 1
-        try:
-            index, skipped = build_index(config)
-        except UserError as error:
-            assert "\n" not in str(error) and (str(root) in str(error) or "train/" in str(error))
-            return
-        assert len(index) + len(skipped) == count
-        assert (skipped.reason != "").all() and not index.isna().any().any()
-        assert (index.width * index.height).between(LEAST_SIDE**2, MOST_PIXELS).all()
-        assert load_images(config, index).shape == (len(index), 32, 32)
-        train = index[index.folder == "train"]
-        assert not set(train[train.split == "tune"].sha256) & set(train[train.split == "train"].sha256)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.binary(max_size=64), st.integers(0, len(JPEG)), st.sampled_from(["as it is", "deep.png", "tiff as jpeg"]))
-def test_a_file_with_bytes_changed_is_decoded_or_refused(noise, where, kind):
-    data = KINDS[kind]
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "train" / "NORMAL" / "film.jpeg"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(data[:where] + noise + data[where + len(noise) :])
-        if not _row(path, Path(name))["reason"]:
-            assert decode(path, 32).shape == (32, 32)
+    for name in ("results.csv", "new/results.csv", "file/results.csv"):
+        with nobody(), pytest.raises(UserError, match=r"results.csv: can't be written \("):
+            write_table(pd.DataFrame({"a": [1]}), open_folder / name)
 
 
 @contextlib.contextmanager
@@ -277,18 +216,14 @@ def small_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def write_network(path):
-    from xraylib.network.backend import keras
-
-    with atomic(path) as temporary:
-        keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)]).save(temporary)
-
-
 @pytest.mark.parametrize(
     ("name", "write"),
-    [("predictions.csv", lambda path: write_bytes(bytes(20_001), path)), ("network.keras", write_network)],
+    [
+        ("metrics.csv", lambda path: write_bytes(bytes(20_001), path)),
+        ("frames.npy", lambda path: write_array(np.zeros(20_001, np.uint8), path)),
+    ],
 )
-def test_a_table_or_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path, name, write):
+def test_what_does_not_fit_on_the_disk_leaves_the_earlier_file(tmp_path, name, write):
     path = tmp_path / name
     write_bytes(b"earlier", path)
     with small_disk(), pytest.raises(UserError, match=rf"{name}: can't be written \(File too large\)"):
@@ -296,17 +231,9 @@ def test_a_table_or_a_network_that_does_not_fit_leaves_the_earlier_one(tmp_path,
     assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]
 
 
-def test_decoded_images_that_do_not_fit_are_one_message_and_not_the_end_of_the_process(folder):
-    _, config = folder
-    index, _ = build_index(config)
-    with small_disk(), pytest.raises(UserError, match=r"images.npy: can't be written \(File too large\)"):
-        load_images(config, index)
-    assert not list(config.build.iterdir())
-
-
 def test_an_index_of_another_version_is_refused(world, config):
     write_table(world[1].drop(columns=["split", "patient"]), config.results / "index.csv")
-    with pytest.raises(UserError, match="no column split, patient, patient_number, width, height; another version"):
+    with pytest.raises(UserError, match=r"no column split, patient, patient_number, .*; another version"):
         load_index(config)
 
 
@@ -321,4 +248,4 @@ def test_decoded_images_that_are_damaged_are_decoded_again(folder, capsys):
     for damage in (b"", b"\x93NUMPY", (config.build / "images.npy").read_bytes()[:-1000]):
         (config.build / "images.npy").write_bytes(damage)
         np.testing.assert_array_equal(load_images(config, index), before)
-        assert "decoded 84 images" in capsys.readouterr().out
+        assert "decoded 84 films" in capsys.readouterr().out

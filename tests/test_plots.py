@@ -1,18 +1,16 @@
 """Figures say what they show, of whom and of how many, and are the same bytes each time."""
 
-import subprocess
-import sys
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from xraylib import plots
+from xraylib import plots, show
 from xraylib.evaluation import metrics
-from xraylib.files import UserError
 
-PHANTOMS = "synthetic phantoms"
+POINTS = {(network, seed): metrics.FIXED for network in ("published", "xray_cnn") for seed in (0, 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -24,46 +22,29 @@ def closed():
 @pytest.fixture
 def predictions():
     """Both networks, two seeds, 60 test films of 30 children."""
-    rng = np.random.default_rng(0)
-    label = np.arange(60) % 2
-    common = {"path": [f"{i}.jpeg" for i in range(60)], "folder": "test", "split": "test", "label": label}
-    common |= {"subtype": np.where(label, "virus", "normal"), "patient": np.arange(60) // 2}
-    each = [(network, seed) for network in ("published", "xray_cnn") for seed in (0, 1)]
-    tables = [
-        pd.DataFrame(common | {"probability": np.clip(rng.normal(0.3 + 0.4 * label, 0.15), 0, 1)}).assign(
-            network=network, seed=seed
-        )
-        for network, seed in each
-    ]
-    return pd.concat(tables, ignore_index=True)
-
-
-@pytest.fixture
-def points():
-    half = metrics.FIXED
-    return {(network, seed): half for network in ("published", "xray_cnn") for seed in (0, 1)}
+    rng, label = np.random.default_rng(0), np.arange(60) % 2
+    films = {"path": [f"{i}.jpeg" for i in range(60)], "folder": "test", "split": "test", "label": label}
+    films |= {"subtype": np.where(label, "virus", "normal"), "patient": np.arange(60) // 2}
+    probability = {key: np.clip(rng.normal(0.3 + 0.4 * label, 0.15), 0, 1) for key in POINTS}
+    parts = [pd.DataFrame(films).assign(network=n, seed=s, probability=p) for (n, s), p in probability.items()]
+    return pd.concat(parts, ignore_index=True)
 
 
 DRAWINGS = {
-    "roc": lambda t, p, ax: plots.roc(t, ax, p, PHANTOMS),
-    "precision_recall": lambda t, p, ax: plots.precision_recall(t, ax, p, PHANTOMS),
-    "confusion": lambda t, p, ax: plots.confusion(t[t.network == "xray_cnn"], p, ax, PHANTOMS),
-    "score_histogram": lambda t, p, ax: plots.score_histogram(t[t.network == "xray_cnn"], p, ax, PHANTOMS),
-    "decision_curve": lambda t, p, ax: plots.decision_curve(t, ax, PHANTOMS),
+    "roc": lambda t, ax: plots.roc(t, ax, POINTS),
+    "precision_recall": lambda t, ax: plots.precision_recall(t, ax, POINTS),
+    "confusion": lambda t, ax: plots.confusion(t[t.network == "xray_cnn"], ax, POINTS),
+    "scores": lambda t, ax: plots.scores(t[t.network == "xray_cnn"], [ax], POINTS, ["test"]),
+    "decision_curve": plots.decision_curve,
 }
 
 
-def test_people_of_another_hospital_are_not_called_children(predictions, points):
-    _, ax = plots.figure()
-    plots.roc(predictions.assign(split="elsewhere"), ax, points)
-    assert ax.get_title() == "ROC, elsewhere\n(n = 60, 30 patients)"
-
-
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_titles_and_axes_say_what_is_shown_and_no_text_is_cut_off_or_covered(name, predictions, points):
+def test_titles_and_axes_say_what_is_shown_no_text_is_cut_off_or_covered(name, predictions):
     fig, ax = plots.figure(height=3.4)
-    DRAWINGS[name](predictions, points, ax)
-    for text in ("test split", "n = 60, 30 children", PHANTOMS):
+    DRAWINGS[name](predictions, ax)
+    plots.name_phantoms(fig, "synthetic phantoms")
+    for text in ("test split", "n = 60, 30 children", "synthetic phantoms"):
         assert text in ax.get_title()
     assert ax.get_xlabel()
     assert ax.get_ylabel()
@@ -78,97 +59,61 @@ def test_titles_and_axes_say_what_is_shown_and_no_text_is_cut_off_or_covered(nam
         assert fig.bbox.expanded(1.01, 1.01).containsx(box.x1)
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
-def test_an_empty_table_is_reported(name, predictions, points):
-    with pytest.raises(UserError, match=f"plots.{name}: the table has no rows"):
-        DRAWINGS[name](predictions.iloc[:0], points, plots.figure()[1])
+def test_a_figure_is_the_same_bytes_each_time_and_is_closed(predictions):
+    figures = [plots.figure() for _ in range(2)]
+    for _, ax in figures:
+        plots.roc(predictions, ax, POINTS)
+    first, second = (plots.png(fig) for fig, _ in figures)
+    assert first == second
+    assert not plots.plt.get_fignums()  # an open figure would be shown twice by a notebook
 
 
-def test_a_figure_is_the_same_bytes_each_time_and_small(predictions, points, tmp_path):
-    for name in ("first.png", "second.png"):
-        fig, ax = plots.figure()
-        plots.roc(predictions, ax, points)
-        assert plots.save(fig, tmp_path / name) is fig
-        assert not plots.plt.get_fignums()  # an open figure would be shown twice by a notebook
-    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
-
-
-def test_radiographs_that_compress_badly_are_made_to_fit(tmp_path):
+def test_films_that_compress_badly_are_made_to_fit():
     noise = np.random.default_rng(0).integers(0, 256, (4, 256, 256), dtype=np.uint8)
     fig, axes = plots.figure(2, 2, width=plots.DOUBLE)
-    plots.radiographs(noise, list("abcd"), axes, "Noise (n = 4)", PHANTOMS)
-    assert fig.get_suptitle() == f"Noise (n = 4)\n{PHANTOMS}"
-    plots.save(fig, tmp_path / "noise.png")
-    assert (tmp_path / "noise.png").stat().st_size <= plots.LIMIT
-    with Image.open(tmp_path / "noise.png") as image:
-        assert image.width >= 500
+    plots.radiographs(noise, axes, list("abcd"), "Noise (n = 4)")
+    plots.name_phantoms(fig, "synthetic phantoms")
+    assert fig.get_suptitle() == "Noise (n = 4)\nsynthetic phantoms"
+    data = plots.png(fig)
+    assert len(data) <= plots.MOST_BYTES
+    assert Image.open(io.BytesIO(data)).width >= 500
 
 
-def test_the_curve_drawn_is_the_curve_of_the_table(predictions, points):
+def test_the_curve_drawn_is_the_curve_of_the_table(predictions):
     _, ax = plots.figure()
-    plots.roc(predictions, ax, points)
+    plots.roc(predictions, ax, POINTS)
     for network, text in zip(("published", "xray_cnn"), ax.get_legend().get_texts(), strict=True):
         seeds = predictions[predictions.network == network].groupby("seed")
         mean = np.mean([metrics.ranking(part.label, part.probability)["auroc"] for _, part in seeds])
         assert text.get_text().endswith(f"AUROC {mean:.3f}")
 
 
-def test_the_confusion_matrix_counts_of_100_films(predictions, points):
+def test_the_confusion_matrix_counts_of_100_films(predictions):
     _, ax = plots.figure()
     table = predictions[predictions.network == "xray_cnn"]
-    plots.confusion(table.assign(probability=np.where(table.patient < 15, 1 - table.label, table.label)), points, ax)
+    plots.confusion(table.assign(probability=np.where(table.patient < 15, 1 - table.label, table.label)), ax, POINTS)
     assert [text.get_text() for text in ax.texts] == ["50 of 100\n(15 films)"] * 4
 
 
-def test_plots_need_no_tensorflow():
-    code = "import sys, xraylib.plots; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_a_forest_plot_has_values_intervals_and_n():
-    row = {"lower": 0.91, "upper": 0.98}
-    table = pd.DataFrame(
-        [
-            {"part": "virus", "value": 0.95, "n_films": 148} | row,
-            {"part": "bacteria", "value": 0.96, "n_films": 9} | row,
-        ]
-    )
+def test_operating_points_show_mean_and_ensemble_with_intervals():
+    rows = [("published", "mean", 0.8), ("xray_cnn", "0", 0.1), ("xray_cnn", "mean", 0.9)]
+    rows.append(("xray_cnn", "ensemble", 1.0))
+    table = pd.DataFrame(rows, columns=["network", "seed", "value"]).assign(split="test", sd=0.01, lower=0.7, upper=1.0)
+    table = pd.concat([table.assign(statistic=name, n_films=624, n_children=400) for name in ("accuracy", "auroc")])
     _, ax = plots.figure()
-    plots.forest(table, ax, "part", "Subgroups", reference=0.5, kind=PHANTOMS)
-    assert [text.get_text() for text in ax.texts] == ["0.950 (0.910-0.980), n = 148", "0.960 (0.910-0.980), n = 9"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["virus", "bacteria"]
-    assert ax.get_title() == f"Subgroups\n{PHANTOMS}"
-    assert all(not line.get_clip_on() for line in ax.lines[:4])
-
-
-def test_operating_points_show_the_mean_of_seeds_and_the_ensemble():
-    common = {"sd": 0.01, "lower": 0.8, "upper": 0.99, "n_films": 624, "n_children": 400}
-    rows = [
-        ("published", "mean", 0.8),
-        ("xray_cnn", "0", 0.1),
-        ("xray_cnn", "mean", 0.9),
-        ("xray_cnn", "ensemble", 0.95),
-    ]
-    table = pd.DataFrame(
-        [{"network": n, "split": "test", "seed": s, "statistic": t, "value": v} | common
-         for n, s, v in rows for t in ("accuracy", "auroc")]
-    )  # fmt: skip
-    _, ax = plots.figure()
-    plots.operating_points(table, ax, statistics=("auroc", "accuracy"))
-    assert [text.get_text()[:5] for text in ax.texts] == ["0.800", "0.900", "0.950"] * 2
+    plots.operating_points(table, ax)
+    of_each = ["0.800 (0.700-1.000)", "0.900 (0.700-1.000)", "1.000 (0.700-1.000)"]
+    assert [text.get_text() for text in ax.texts] == 2 * of_each
     assert [label.get_text() for label in ax.get_yticklabels()] == ["AUROC", "accuracy"]
     assert "n = 624, 400 children" in ax.get_title()
 
 
 def test_the_ablation_sets_tune_beside_test():
-    rows = [("whole film", 0, "tune", 0.98), ("whole film", 1, "tune", 1.0), ("whole film", 0, "test", 0.9),
-            ("lung crop", 0, "tune", 0.97), ("lung crop", 0, "test", 0.96)]  # fmt: skip
+    rows = [("whole film", 0, "tune", 0.98), ("whole film", 1, "tune", 1.0), ("whole film", 0, "test", 0.9)]
     table = pd.DataFrame(rows, columns=["variant", "seed", "split", "auroc"]).assign(films=624)
     _, ax = plots.figure()
     plots.ablation(table, ax)
-    texts = [text.get_text() for text in ax.texts]
-    assert texts == ["tune 0.990 ± 0.014", "test 0.900", "tune 0.970", "test 0.960"]
-    assert "test n = 624" in ax.get_title()
+    assert [text.get_text() for text in ax.texts] == ["tune 0.990 ± 0.014", "test 0.900"]
 
 
 def test_robustness_is_sorted_by_the_strongest_corruption():
@@ -176,9 +121,8 @@ def test_robustness_is_sorted_by_the_strongest_corruption():
     table = pd.DataFrame(rows, columns=["corruption", "severity", "amount", "unit"])
     table = table.assign(network="xray_cnn", statistic="auroc", value=[0.99, 0.9, 0.8, 0.85], sd=0.01)
     _, ax = plots.figure()
-    plots.robustness(table, "auroc", ax, 342)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["noise 9 grey", "blur 1 px"]
-    assert "n = 342" in ax.get_title()
+    plots.robustness(table, ax, "auroc", 342)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["noise (9 grey)", "blur (1 px)"]
 
 
 def test_counts_per_bin_stand_under_reliability(predictions):
@@ -187,29 +131,24 @@ def test_counts_per_bin_stand_under_reliability(predictions):
     assert sum(int(text.get_text()) for text in axes[1].texts) == pytest.approx(120, abs=10)  # rounded means of seeds
 
 
-def test_learning_curves_have_one_metric_an_axis_and_leave_out_a_single_epoch():
-    curves = pd.DataFrame({"network": "xray_cnn", "seed": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "loss": [4.0, 2, 2, 1],
-                           "tune_loss": 3.0, "accuracy": 0.5, "tune_accuracy": 0.9})  # fmt: skip
+def test_learning_curves_have_one_metric_an_axis_and_leave_out_the_published_epoch():
+    curves = {"network": "xray_cnn", "seed": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "loss": [4.0, 2, 2, 1]}
+    curves = pd.DataFrame(curves | {"tune_loss": 3.0, "accuracy": 0.5, "tune_accuracy": 0.9})
     once = pd.DataFrame({"network": "published", "seed": [0], "epoch": [1], "loss": [9.0]})
-    fig, axes = plots.figure(1, 2)
-    plots.learning_curves(
-        pd.concat([once, curves]), axes, pd.DataFrame({"split": ["train", "tune"]}), events={2: "last"}
-    )
+    _, axes = plots.figure(1, 2)
+    plots.learning_curves(pd.concat([once, curves]), axes, pd.DataFrame({"split": ["train", "tune"]}), 2)
     assert [line.get_ydata().tolist() for line in axes[0].lines[:2]] == [[3, 1.5], [3, 3]]
     assert [line.get_ydata().tolist() for line in axes[1].lines[:2]] == [[0.5, 0.5], [0.9, 0.9]]
-    assert [text.get_text().split()[0] for text in fig.legends[0].get_texts()] == ["train", "tune"]
-    assert [text.get_text().strip() for text in axes[0].texts] == ["last"]
 
 
 def test_a_threshold_that_test_chose_is_hollow_and_what_the_train_folder_gave_has_a_star():
-    rows = [("published experiment", "claimed", "train folder", False), ("this study", "ours", "test", False),
-            ("field", "theirs", "official test", True)]  # fmt: skip
+    rows = [("published experiment", "claimed", "train folder", False), ("this study", "ours", "test", False)]
+    rows.append(("field", "theirs", "official test", True))
     table = pd.DataFrame(rows, columns=["group", "row", "measured_on", "test_chose_threshold"])
     table = table.assign(statistic="accuracy", value=0.9, lower=0.8, upper=0.95, n_films=624)
     fig, axes = plots.figure(1, 2)
     plots.comparison(table, axes)
-    faces = [line.get_markerfacecolor() for line in axes[1].lines[1:6:2]]
-    assert [face == "white" for face in faces] == [False, False, True]
+    assert [line.get_markerfacecolor() == "white" for line in axes[1].lines[1:6:2]] == [False, False, True]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["claimed *", "ours", "theirs"]
     assert "hollow: threshold chosen on test" in [text.get_text() for text in fig.legends[0].get_texts()]
 
@@ -218,24 +157,41 @@ def test_deletion_names_the_area_under_each_curve():
     curves = pd.DataFrame({"method": "Grad-CAM", "share": [0, 1], "probability": [0.9, 0.2]})
     areas = pd.DataFrame({"method": ["Grad-CAM"], "n_films": 78, "area": 0.5, "lower": 0.4, "upper": 0.95})
     fig, ax = plots.figure()
-    plots.deletion(curves, areas, ax)
+    plots.deletion(curves, ax, areas)
     assert [line.get_ydata().tolist() for line in ax.lines] == [[0.9, 0.2]]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["Grad-CAM: 0.50 (0.40-0.95)"]
 
 
-def test_the_flow_chart_counts_films_and_children():
-    table = pd.DataFrame({"name": ["archive", "train", "test"], "parent": ["", "archive", "archive"],
-                          "n_films": [5856, 5216, 624], "n_children": [3000, 2600, 1]})  # fmt: skip
-    _, ax = plots.figure()
-    plots.flow(table, ax)
-    texts = [text.get_text() for text in ax.texts if text.get_text()]
-    assert texts == ["archive\n5,856 films\n3,000 children", "train\n5,216 films\n2,600 children",
-                     "test\n624 films\n1 child"]  # fmt: skip
-
-
-def test_the_val_folder_is_drawn_with_decisions_and_errors(points):
+def test_the_val_folder_is_drawn_with_decisions_and_errors():
     table = pd.DataFrame({"path": ["a", "b"], "label": [0, 1], "split": "val", "network": "xray_cnn", "seed": 0})
-    images = {path: np.zeros((8, 8), np.uint8) for path in "ab"}
     _, axes = plots.figure(1, 2)
-    plots.val_grid(table.assign(probability=1.0), images, points, axes)
+    plots.val_grid(table.assign(probability=1.0), axes, {path: np.zeros((8, 8), np.uint8) for path in "ab"}, POINTS)
     assert [ax.texts[0].get_text() for ax in axes] == ["ours 1.00 PNEUMONIA ✗", "ours 1.00 PNEUMONIA"]
+
+
+@pytest.fixture
+def shown(config, monkeypatch):
+    """What `show` displays, as a list, where results and figures go to the test's own folders."""
+    displayed: list = []
+    monkeypatch.setattr(show, "load_config", lambda: config)
+    monkeypatch.setattr(show, "display", lambda item, **more: displayed.append((item, more)))
+    return displayed
+
+
+def test_a_result_is_written_drawn_and_explained(shown, config):
+    table = pd.DataFrame({"method": ["Grad-CAM"], "difference_lower": [-0.2], "difference_upper": [-0.1]})
+    show.show("deletion", table, lambda result, ax: ax.set_title(f"n = {len(result)}"), by="method")
+    assert pd.read_csv(config.results / "deletion.csv").equals(table)
+    (view, _), (image, more), (words, _) = shown
+    assert view.index.tolist() == ["Grad-CAM"]
+    assert image.data == (config.plots / "deletion.png").read_bytes()
+    assert more == {"metadata": {"figure": "deletion"}}
+    assert words.data.startswith("**What this shows.** By deletion: Grad-CAM does better than")
+
+
+def test_a_table_without_rows_is_no_error(shown, config):
+    """Two epochs may leave a network without any Grad-CAM: notebook 06 ended there."""
+    show.show("lung_share", pd.DataFrame(columns=["group", "ratio"]), by="group")
+    assert "No film has a row" in shown[-1][0].data
+    show.show("subgroups", pd.DataFrame(columns=["part", "value"]), plots.subgroups, 0)
+    assert (config.plots / "subgroups.png").exists()

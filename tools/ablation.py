@@ -1,19 +1,17 @@
-"""What makes it work: whole film, grey levels stretched, lung crop, both, longer training; three seeds each."""
+"""What makes it work: whole film, grey levels stretched, lung crop, both, longer training; each with every seed."""
 
-import argparse
 import sys
 from dataclasses import replace
+from itertools import product
 
 import pandas as pd
 
-from xraylib import plots
 from xraylib.config import Config, load_config
 from xraylib.data.images import load_images
 from xraylib.data.index import load_index
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_table
 from xraylib.network import lungs, train
-from xraylib.network.weights import load_network
 
 SHORT = 10  # epochs of the short training
 VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
@@ -27,40 +25,29 @@ VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
 
 def run(config: Config) -> pd.DataFrame:
     """Columns variant, seed, split, films, and statistics at the threshold of tune. Finished trainings are kept."""
-    index, parts = load_index(config), []
-    films = load_images(config, index)
-    found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
-    for name, (crop, stretch, longer) in VARIANTS.items():
-        say(name)
-        frames = lungs.cut(films, found if crop else [None] * len(films), config.image_size, stretch)
+    index, table = load_index(config), pd.DataFrame()
+    splits = ("tune", "test") if config.score_test else ("tune",)
+    films, boxes = load_images(config, index), lungs.boxes(lungs.load_frames(config, index, "lungs.npy"))
+    for variant, (crop, stretch, longer) in VARIANTS.items():
+        say(variant)
+        frames = lungs.cut(films, boxes if crop else [None] * len(films), config.image_size, stretch)
         varied = config if longer else replace(config, epochs=SHORT)
-        trained = [train.train_one(metrics.STUDY, seed, index, frames, varied, say) for seed in config.seeds]
-        predictions = metrics.check(pd.concat([pd.read_csv(folder / "predictions.csv") for folder in trained]))
-        scores = _scores(predictions)
-        test = predictions[predictions.split == "test"]
-        if len(test):
-            mean = scores[scores.split == "test"][list(tables.HEADLINE)].mean()
-            tables.enter_ledger(f"{metrics.STUDY}, {name}", test, mean, config)
-        scores.insert(0, "variant", name)
-        parts.append(scores)
-    return pd.concat(parts, ignore_index=True)
-
-
-def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
-    points, rows = metrics.operating_points(predictions), []
-    for seed, table in predictions.groupby("seed"):
-        for split in ("tune", "test"):
-            part = table[table.split == split]
-            if len(part):
-                values = metrics.once(metrics.statistics(part, points[metrics.STUDY, seed]), len(part))
-                shown = {name: values[name] for name in tables.HEADLINE}
-                rows.append({"seed": seed, "split": split, "films": len(part)} | shown)
-    return pd.DataFrame(rows)
+        folders = [train.train_one(metrics.STUDY, seed, index, frames, varied, say) for seed in config.seeds]
+        predictions = metrics.check(pd.concat([pd.read_csv(folder / "predictions.csv") for folder in folders]))
+        points, rows = metrics.operating_points(predictions), []
+        for seed, split in product(config.seeds, splits):
+            part = predictions[(predictions.seed == seed) & (predictions.split == split)]
+            values = metrics.once(metrics.statistics(part, points[metrics.STUDY, seed]), len(part))
+            shown = {name: values[name] for name in tables.REPORTED}
+            rows.append({"variant": variant, "seed": seed, "split": split, "films": len(part)} | shown)
+        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+        if config.score_test:
+            tables.record_test(predictions, points, config, f"{metrics.STUDY}, {variant}")
+    return table
 
 
 def main() -> int:
-    """Command line: python -m tools.ablation; writes ablation.csv and ablation.png, prints means and SDs."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    """Command line: python -m tools.ablation; writes ablation.csv, which notebook 02 draws; prints means and SDs."""
     config = load_config()
     try:
         table = run(config)
@@ -68,12 +55,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     write_table(table, config.results / "ablation.csv")
-    fig, ax = plots.figure(width=plots.DOUBLE, height=2.8)
-    plots.ablation(table, ax, kind=config.kind)
-    plots.save(fig, config.plots / "ablation.png")
-    groups = table.groupby(["variant", "split"], sort=False)[list(tables.HEADLINE)]
+    groups = table.groupby(["variant", "split"], sort=False)[list(tables.REPORTED)]
     print(groups.agg(["mean", "std"]).round(3).to_string())
-    print(f"wrote {config.results / 'ablation.csv'} and {config.plots / 'ablation.png'}")
     return 0
 
 

@@ -1,22 +1,20 @@
-"""Pairs timed in one run: this study's way against another way of doing the same, as ratios (above 1: ours is faster).
+"""The study's own steps with a clock, against another way of doing the same; seconds and memory by number of films.
 
 Each pair is timed alternately, four times each, and the best of each counts: a shared machine only ever adds time,
-and the first time of each also traces and caches.
-With --growth: seconds and memory of each step on 500, 5,000 and 50,000 films.
+and the first time of each also traces and caches. A ratio above 1 says that ours is faster.
 """
 
-import argparse
+import importlib.util
+import math
 import os
 import re
 import resource
 import subprocess
 import sys
 import tempfile
-import time
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -27,27 +25,27 @@ import pandas as pd
 from PIL import Image
 
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.data import images, phantom
+from xraylib.data import decode, images, phantom
 from xraylib.data.index import build_index, find_root, list_images, load_index
-from xraylib.files import UserError, say, write_table
+from xraylib.files import say, write_table
 
-ROUNDS = 4
-FILMS = 600  # files that are predicted
-SIZES = (500, 5_000, 50_000)  # films, for --growth
-DRAWN = 500  # phantoms; more films are copies of them
-# What users of Keras would write; arguments: a film, and networks.
+ROUNDS, FILMS, SIZES, DRAWN = 4, 600, (500, 5_000, 50_000), 500
+PREDICT = ("-m", "xraylib.predict", "--output")
+# What users of Keras would write; argument: a film.
 KERAS_WAY = """
-import sys, keras, xraylib.network.model
+import sys
 from pathlib import Path
-from xraylib.data.images import decode
-for file in sys.argv[2:]:
-    network = keras.models.load_model(file)
-    image = decode(Path(sys.argv[1]), network.input_shape[1])
-    network.predict(image[None, ..., None].astype("float32"), verbose=0)
+from xraylib.config import load_config
+from xraylib.data.decode import read
+from xraylib.network import train
+config = load_config("verify")
+image = read(Path(sys.argv[1]), config.image_size).pixels
+for seed in config.seeds:
+    train.load("xray_cnn", seed, config).predict(image[None, ..., None].astype("float32"), verbose=0)
 """
 
 
-def pair(name: str, unit: str, work: float, ours: Callable[[], object], other: Callable[[], object]) -> dict:
+def pair(name: str, work: float, ours: Callable[[], object], other: Callable[[], object], unit="images/s") -> dict:
     """Print and return name, ours, other, unit, ratio: `work` units a second by two functions, best of ROUNDS."""
     seconds = [[timeit.timeit(function, number=1) for function in (ours, other)] for _ in range(ROUNDS)]
     rate, other_rate = work / np.min(seconds, axis=0)
@@ -61,121 +59,116 @@ def plain_pillow(file: Path, size: int) -> np.ndarray:
         return np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
 
 
-def typical(files: list[Path]) -> str:
-    """How large the films are, which decides what can be gained on them: "films of 1368 x 960", the median."""
-    width, height = np.median([Image.open(file).size for file in files], axis=0)
-    return f"films of {width:.0f} x {height:.0f}"
-
-
-def decode_all(decode: Callable, files: list[Path], size: int, threads: int | None = 1) -> None:
-    """Decode the files to `size` pixels a side, on so many threads."""
+def decode_all(decode: Callable, files: list[Path], size: int, threads: int | None) -> None:
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(partial(decode, size=size), files))
 
 
-def bench_decoding(files: list[Path], size: int) -> dict:
-    """Decoding to `size` pixels a side on one core, against plain Pillow."""
-    ours, other = (partial(decode_all, decode, files, size) for decode in (images.decode, plain_pillow))
-    return pair(f"decoding {typical(files)}, against plain Pillow", "images/s", len(files), ours, other)
+def typical(files: list[Path]) -> str:
+    """How large the films are, which decides what can be gained on them: "films of 1368 x 960", the median."""
+    return "films of {:.0f} x {:.0f}".format(*np.median([Image.open(file).size for file in files], axis=0))
 
 
-def bench_pipeline(files: list[Path], config: Config) -> dict:
-    """An augmented epoch of decoded images, against keras' image_dataset_from_directory with Random* layers.
-
-    Keras' layers vary the same by about the same amounts, but for shading, tone and gamma, which have none.
-    """
-    from xraylib.network import augment
-    from xraylib.network.backend import keras, tf
-
-    size, batch = config.image_size, config.batch_size
-    array = np.stack([images.decode(file, size) for file in files])
-    label = np.array([file.parent.name == "PNEUMONIA" for file in files], np.float32)
-    zoom, most = augment.RANGES["zoom"], {name: high for name, (_, high) in augment.RANGES.items()}
-    layers = keras.Sequential(
-        [
-            keras.layers.RandomFlip("horizontal"),
-            keras.layers.RandomRotation(most["rotation"] / 360, fill_mode="constant"),
-            keras.layers.RandomZoom(zoom, zoom, fill_mode="constant"),  # width and height apart
-            keras.layers.RandomTranslation(most["translation"], most["translation"], fill_mode="constant"),
-            keras.layers.RandomSharpness(most["sharpness"]),
-            keras.layers.RandomContrast(most["contrast"]),
-            keras.layers.RandomBrightness(most["brightness"]),
-        ]
-    )
-    other = keras.utils.image_dataset_from_directory(
-        find_root(config.data) / "train", color_mode="grayscale", image_size=(size, size), batch_size=batch, verbose=0
-    ).map(lambda x, y: (layers(x, training=True), y), tf.data.AUTOTUNE)
-
-    def make(step, rows):
-        pixels = tf.cast(array[rows], tf.float32)[..., None]
-        return augment.augment(pixels, tf.constant([0, step])), label[rows, None]
-
-    order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
-    ours = augment.dataset(order, make, [(batch, size, size, 1), (batch, 1)])
-    name = f"input pipeline on {typical(files)}, against Keras' Random* layers"
-    return pair(name, "images/s", order.size, lambda: sum(1 for _ in ours), lambda: sum(1 for _ in other))
+def python(*arguments: str | Path) -> None:
+    subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
 
 
-def bench_prediction(files: list[Path], config: Config) -> list[dict]:
-    """`python -m xraylib.predict` on all files, against decoding them; on one, against networks loaded by Keras."""
-    networks = sorted((REPOSITORY / "models").glob("xray_cnn_seed*.keras"))
-
-    def start(*arguments: str | Path) -> None:
-        subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
-
-    def predict(*films: Path) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            start("-m", "xraylib.predict", "--output", f"{folder}/predictions.csv", *films)
-
+def bench_files(files: list[Path], config: Config) -> list[dict]:
+    """Decoding and `python -m xraylib.predict`, against plain Pillow and against networks loaded by Keras."""
+    output = config.build / "bench.csv"
+    ours, pillow = (partial(decode_all, way, files, config.image_size) for way in (decode.read, plain_pillow))
+    predict, one = (partial(python, *PREDICT, output, *some) for some in (files, files[:1]))
     what = f"predicting {len(files)} {typical(files)} from files, against plain Pillow that only decodes them"
-    one, cold = files[0], "one film from a cold start, against Keras"
-    decoded = partial(decode_all, plain_pillow, files, config.image_size, os.cpu_count())
+    keras_way = partial(python, "-c", KERAS_WAY, files[0])
     return [
-        pair(what, "images/s", len(files), partial(predict, *files), decoded),
-        pair(cold, "films/s", 1, partial(predict, one), partial(start, "-c", KERAS_WAY, one, *networks)),
+        pair(f"decoding {typical(files)}, against plain Pillow", len(files), partial(ours, 1), partial(pillow, 1)),
+        pair(what, len(files), predict, partial(pillow, os.cpu_count())),
+        pair("one film from a cold start, against Keras", 1, one, keras_way, "films/s"),
     ]
 
 
+def bench_pipeline(files: list[Path], config: Config) -> dict:
+    """An augmented epoch, against image_dataset_from_directory with Random* layers that vary as much where they can."""
+    from xraylib.network import augment
+    from xraylib.network.backend import keras, tf
+
+    size, batch, layers = (config.image_size,) * 2, config.batch_size, keras.layers
+    array = np.stack([decode.read(file, size[0]).pixels for file in files])
+    # Amounts are about those of augment.RANGES; shading, tone and gamma have no layer.
+    varied = [layers.RandomFlip("horizontal"), layers.RandomRotation(12 / 360), layers.RandomZoom((-0.15, 0.06))]
+    varied += [layers.RandomTranslation(0.04, 0.04), layers.RandomSharpness(0.8), layers.RandomContrast(0.45)]
+    network = keras.Sequential([*varied, layers.RandomBrightness(0.18)])
+    folder, options = find_root(config.data) / "train", {"color_mode": "grayscale", "batch_size": batch, "verbose": 0}
+    other = keras.utils.image_dataset_from_directory(folder, image_size=size, **options)
+    other = other.map(lambda x, y: (network(x, training=True), y), tf.data.AUTOTUNE)
+
+    def make(step, rows):
+        return [augment.augment(tf.cast(array[rows], tf.float32)[..., None], tf.constant([0, step]))]
+
+    order = augment.shuffled(np.arange(len(array)), batch, epochs=1, seed=0)
+    ours = augment.dataset(order, make, [(batch, *size, 1)])
+    each = [partial(lambda batches: sum(1 for _ in batches), batches) for batches in (ours, other)]
+    return pair(f"input pipeline on {typical(files)}, against Keras' Random* layers", order.size, *each)
+
+
+def torch_network():
+    """The network of model.build after its scaling, in PyTorch: float (batch, 1, size, size) -> logit (batch, 1)."""
+    import torch
+    from torch import nn
+
+    def convolution(inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, size, stride, padding, bias=False), nn.BatchNorm2d(outputs)]
+
+    class Residual(nn.Module):
+        def __init__(self, inputs: int, outputs: int, stride: int):
+            super().__init__()
+            first, second = convolution(inputs, outputs, 3, stride, 1), convolution(outputs, outputs, 3, 1, 1)
+            self.main, pool = nn.Sequential(*first, nn.ReLU(), *second), nn.AvgPool2d(stride, ceil_mode=True)
+            self.shortcut = nn.Sequential(*([pool, *convolution(inputs, outputs, 1)] if stride > 1 else []))
+
+        def forward(self, x):
+            return torch.relu(self.main(x) + self.shortcut(x))
+
+    blocks = [(32, 32, 1), (32, 48, 2), (48, 48, 1), (48, 96, 2), (96, 96, 1), (96, 128, 2)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, 1)]
+    return nn.Sequential(*convolution(1, 32, 11, 5), nn.ReLU(), *(Residual(*block) for block in blocks), *head)
+
+
 def bench_step(config: Config, steps: int = 10) -> list[dict]:
-    """Training steps of the study's network, against the same network in PyTorch, where PyTorch is installed."""
-    try:
-        from tools.bench_torch import training_steps
-    except ImportError:
-        say("PyTorch is not installed: the training step is not compared with its")
-        return []
+    """Training steps of the study's network, against the same network in PyTorch, which `make bench` installs."""
+    import torch
+
     from xraylib.network import backend, train
 
-    size, batch = config.image_size, config.batch_size
-    x = np.random.default_rng(0).uniform(0, 255, (batch, size, size, 1)).astype(np.float32)
-    y = (np.arange(batch) % 2).astype(np.float32)[:, None]
     backend.start(0, backend.precision())
-    network = train.compiled(steps, config)
+    torch.set_num_threads(backend.THREADS)
+    network, other = train.compiled(steps, config), torch_network().to(memory_format=torch.channels_last).train()
+    here, there = (sum(math.prod(w.shape) for w in ws) for ws in (network.trainable_weights, other.parameters()))
+    if here != there:
+        raise ValueError(f"{there:,} weights in PyTorch, {here:,} in model.build: copy its change")
+    x = np.random.default_rng(0).uniform(0, 255, (config.batch_size, *[config.image_size] * 2, 1)).astype(np.float32)
+    y = (np.arange(len(x)) % 2).astype(np.float32)[:, None]
     batches = backend.tf.data.Dataset.from_tensors((x, y)).repeat(steps)
+    pixels, labels, optimizer = (
+        torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last),
+        torch.tensor(y),
+        torch.optim.AdamW(other.parameters()),
+    )
 
-    ours, rows = partial(network.fit, batches, epochs=1, shuffle=False, verbose=0), []
-    for kind in ("float32", "bfloat16"):
-        theirs = training_steps(network, x, y, steps, kind == "bfloat16")
-        rows.append(pair(f"training step, against PyTorch in {kind}", "images/s", steps * batch, ours, theirs))
-    return rows
+    def theirs(bfloat16: bool) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                logit = other(pixels / 127.5 - 1)
+            torch.nn.functional.binary_cross_entropy_with_logits(logit.float(), labels).backward()
+            optimizer.step()
 
-
-def bench(config: Config) -> None:
-    """Time every pair; each takes the place in bench.csv of the one of its name, and other films give other names."""
-    from xraylib.network import backend
-
-    found = list_images(find_root(config.data), ["train"])
-    files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
-    jpegs = [file for file in files if file.suffix.lower() != ".png"][:200]
-    rows = [bench_decoding(jpegs, config.image_size), bench_pipeline(found, config), *bench_prediction(files, config)]
-    new = pd.DataFrame(rows + bench_step(config)).assign(cores=os.cpu_count(), precision=backend.precision())
-    table = config.results / "bench.csv"
-    if table.exists():
-        old = pd.read_csv(table)
-        new = pd.concat([old[~old.name.isin(new.name)], new])
-    write_table(new.round(4), table)
+    ours, name = partial(network.fit, batches, shuffle=False, verbose=0), "training step, against PyTorch in"
+    kinds = {"float32": False, "bfloat16": True}
+    return [pair(f"{name} {k}", steps * len(x), ours, partial(theirs, b)) for k, b in kinds.items()]
 
 
-def _train(config: Config) -> None:
+def train_and_predict(config: Config) -> None:
     from xraylib.network import lungs, train
 
     index = load_index(config)
@@ -184,17 +177,34 @@ def _train(config: Config) -> None:
     train.train_one("xray_cnn", 0, index, frames, replace(config, epochs=1), say)
 
 
-def _predict(config: Config) -> None:
-    command = [sys.executable, "-m", "xraylib.predict", str(config.data), "--output", f"{config.build}/predictions.csv"]
-    subprocess.run(command, cwd=REPOSITORY, check=True)
-
-
 STEPS: dict[str, Callable[[Config], object]] = {
     "hashing and checking files": lambda config: write_table(build_index(config)[0], config.results / "index.csv"),
     "decoding": lambda config: images.load_images(config, load_index(config)),
-    "one epoch, then predicting all": _train,
-    "make predict": _predict,
+    "one epoch, then predicting all": train_and_predict,
+    "make predict": lambda config: python(*PREDICT, config.build / "predictions.csv", config.data),
 }
+
+
+def measure(step: str, folder: Path) -> dict:
+    """Seconds, and the peak of memory in megabytes, of one step in this process and its children."""
+    config = replace(load_config("demo"), data=folder / "chest_xray", results=folder / "results", build=folder)
+    seconds = timeit.timeit(lambda: STEPS[step](config), number=1)
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {"seconds": round(seconds, 2), "peak_mb": round(most / (1e6 if sys.platform == "darwin" else 1e3))}
+
+
+def growth(folder: Path) -> pd.DataFrame:
+    """images, step, seconds, peak_mb of each step in a process of its own; works in `folder` and shows progress."""
+    rows: list[dict] = []
+    phantom.draw(folder / "drawn", images=min(DRAWN, *SIZES))
+    for count in SIZES:
+        repeat(folder / "drawn", folder / str(count) / "chest_xray", count)
+        for step in STEPS:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                measured = process.submit(measure, step, folder / str(count)).result()
+            rows.append({"images": count, "step": step} | measured)
+            say(f"{count:,} films, {step}: {measured['seconds']:.1f} s, at most {measured['peak_mb']:,} MB")
+    return pd.DataFrame(rows)
 
 
 def repeat(drawn: Path, root: Path, count: int) -> None:
@@ -208,49 +218,20 @@ def repeat(drawn: Path, root: Path, count: int) -> None:
         target.write_bytes(film.read_bytes() + str(i).encode())  # what follows a JPEG's end is no picture
 
 
-def measure(step: str, folder: Path) -> dict:
-    """Seconds, and the peak of memory in megabytes, of one step in this process and its children."""
-    config = replace(load_config("demo"), data=folder / "chest_xray", results=folder / "results", build=folder)
-    started = time.perf_counter()
-    STEPS[step](config)
-    seconds = time.perf_counter() - started
-    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"seconds": round(seconds, 2), "peak_mb": round(most / (1e6 if sys.platform == "darwin" else 1e3))}
-
-
-def growth(sizes: tuple[int, ...], folder: Path) -> pd.DataFrame:
-    """images, step, seconds, peak_mb of each step in a process of its own; works in `folder` and shows progress."""
-    drawn, rows = folder / "drawn" / "chest_xray", []
-    phantom.draw(drawn, images=min(DRAWN, *sizes))
-    for count in sizes:
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            repeat(drawn, Path(name) / "chest_xray", count)
-            for step in STEPS:
-                try:
-                    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                        measured = alone.submit(measure, step, Path(name)).result()
-                except (BrokenProcessPool, subprocess.CalledProcessError) as error:
-                    raise UserError(f"{count:,} films, {step}: stopped. {error} Nothing is written.") from error
-                rows.append({"images": count, "step": step} | measured)
-                say(f"{count:,} films, {step}: {measured['seconds']:.1f} s, at most {measured['peak_mb']:,} MB")
-    return pd.DataFrame(rows)
-
-
 def main() -> int:
-    """Command line: python -m tools.bench [--growth]; writes bench.csv, with --growth growth.csv."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--growth", action="store_true", help="seconds and memory by number of films")
-    config, arguments = load_config(), parser.parse_args()
-    try:
-        if arguments.growth:
-            config.build.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=config.build) as name:
-                write_table(growth(SIZES, Path(name)), config.results / "growth.csv")
-        else:
-            bench(config)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    """Command line: python -m tools.bench; writes growth.csv and bench.csv, which keeps rows of other names."""
+    from xraylib.network.backend import precision
+
+    config, table = (config := load_config()), config.results / "bench.csv"
+    found, _ = list_images(find_root(config.data), ["train"])
+    files = [found[i] for i in np.linspace(0, len(found) - 1, min(FILMS, len(found))).astype(int)]
+    step = bench_step(config) if importlib.util.find_spec("torch") else []
+    rows = pd.DataFrame([*bench_files(files, config), bench_pipeline(found, config), *step])
+    rows = rows.assign(cores=os.cpu_count(), precision=precision())
+    old = pd.read_csv(table) if table.exists() else rows[:0]
+    write_table(pd.concat([old[~old.name.isin(rows.name)], rows]).round(4), table)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(growth(Path(folder)), config.results / "growth.csv")
     return 0
 
 

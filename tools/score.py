@@ -1,4 +1,4 @@
-"""Score a folder of films with known classes by the released networks: AUROC, sensitivity, specificity, ROC."""
+"""Score a folder of films with known classes by the released networks, which read and refuse as in make predict."""
 
 import argparse
 import os
@@ -7,62 +7,58 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from xraylib import plots
 from xraylib.config import REPOSITORY, Config, load_config
-from xraylib.data.decode import decode
 from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics, tables
-from xraylib.files import UserError, say, write_table
-from xraylib.network import lungs, train
-from xraylib.network.weights import load_network
+from xraylib.files import UserError, say, write_bytes, write_table
+from xraylib.predict import films
+
+FIGURES = ["value", "sd", "lower", "upper"]
 
 
-def index_folder(root: Path) -> pd.DataFrame:
-    """path, label, patient (of index.csv, else the file) of root/NORMAL and root/PNEUMONIA; UserError if empty."""
-    rows = []
-    for label, name in enumerate(CLASSES):
-        files = sorted(p for p in (root / name).glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-        if not files:
-            wanted = f"Wanted a folder with {' and '.join(CLASSES)} inside, each with films."
-            raise UserError(f"{root / name}: no films. {wanted}")
-        rows += [{"path": f"{name}/{file.name}", "label": label, "patient": file.stem} for file in files]
-    table = pd.DataFrame(rows)
-    if (root / "index.csv").exists():
-        known = pd.read_csv(root / "index.csv", dtype=str)
-        patients = known.patient.set_axis(_names(known.iloc[:, 0]))
-        table["patient"] = _names(table.path).map(patients).fillna(table.patient)
-    return table
+def predict(root: Path, seeds: tuple[int, ...]) -> tuple[pd.DataFrame, int]:
+    """A row per network and film of root/NORMAL and root/PNEUMONIA, and how many films could not be read.
 
-
-def _names(paths: pd.Series) -> pd.Series:
-    return paths.map(lambda path: Path(path).name)
-
-
-def score(root: Path, points: Mapping, config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The predictions of every film by each released network, and their statistics with intervals over patients.
-
-    points: metrics.operating_points of the study. Films without recognisable lungs are taken whole and counted in the
-    column not_assessed.
+    reason: why make predict does not assess the film, else "". patient: that of root/index.csv, else the film itself.
     """
-    table = index_folder(root)
-    say(f"{len(table):,} films of {table.patient.nunique():,} patients")
-    films = np.stack([decode(root / path, config.film_size) for path in table.path])
-    found = lungs.boxes(lungs.locate(load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1)), films))
-    frames = lungs.cut(films, found, config.image_size)
-    table = table.assign(network=metrics.STUDY, split=root.resolve().name, subtype="unknown")
-    parts = []
-    for seed in config.seeds:
-        logit = train.predict(load_network(config.network_file(metrics.STUDY, seed)), frames)
-        parts.append(table.assign(seed=seed, logit=logit, probability=expit(logit)))
-    predictions = pd.concat(parts, ignore_index=True)
-    statistics = metrics.summarise_split(predictions, points, config).query("seed == 'mean'").set_index("statistic")
-    shown = statistics.loc[list(metrics.HEADLINE), [*tables.FIGURES, "n_films", "n_children"]].reset_index()
-    shown = shown.rename(columns={"value": "mean", "n_films": "films", "n_children": "patients"})
-    return predictions, shown.assign(not_assessed=sum(box is None for box in found))
+    rows, unread, released = [], 0, films.load()
+    for label, name in enumerate(CLASSES):
+        paths = films.find_films(root / name)[0]
+        for path, (row, logits) in zip(paths, films.assess_films(paths, released), strict=True):
+            if logits is None:
+                unread += 1
+                continue
+            reason = row["reason"] if row["decision"] == "not assessed" else ""
+            film = {"path": os.path.relpath(path, root), "label": label, "reason": reason}
+            rows += [film | {"seed": seed, "logit": logit} for seed, logit in zip(seeds, logits, strict=True)]
+    table = pd.DataFrame(rows, columns=["path", "label", "reason", "seed", "logit"])
+    if table.label.nunique() < len(CLASSES):
+        raise UserError(f"{root}: no film of a class can be read. Wanted some in {' and in '.join(CLASSES)}.")
+    table["patient"] = table.path
+    if (root / "index.csv").exists():
+        listed = pd.read_csv(root / "index.csv", dtype=str)
+        patients = dict(zip(listed.path, listed.patient, strict=True))
+        table["patient"] = table.path.map(patients).fillna(table.path)
+    return table.assign(network=metrics.STUDY, split=root.name, subtype="", probability=expit(table.logit)), unread
+
+
+def figures(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
+    """Means over networks, SDs and intervals over patients: of all films, and (_assessed) of those assessed."""
+
+    def of(rows: pd.DataFrame) -> pd.DataFrame:
+        means = metrics.summarise_split(rows, points, config).query("seed == 'mean'").set_index("statistic")
+        return means.loc[list(metrics.HEADLINE), [*FIGURES, "n_films", "n_children"]]
+
+    table, assessed = of(predictions), predictions[predictions.reason == ""]
+    table["not_assessed"] = predictions[predictions.reason != ""].path.nunique()
+    if assessed.label.nunique() == len(CLASSES):  # else there is no AUROC
+        table = table.join(of(assessed)[FIGURES].rename(columns={"value": "mean"}).add_suffix("_assessed"))
+    names = {"value": "mean", "n_films": "films", "n_children": "patients"}
+    return table.rename(columns=names).reset_index()
 
 
 def twins(predictions: pd.DataFrame, known: pd.DataFrame, points: Mapping) -> pd.DataFrame:
@@ -72,8 +68,8 @@ def twins(predictions: pd.DataFrame, known: pd.DataFrame, points: Mapping) -> pd
     the probability, and the decisions that differ, at each seed's tune threshold; means over seeds.
     """
     known = known[known.network == metrics.STUDY].rename(columns={"probability": "twin"})
-    known = known.assign(name=_names(known.path))[["name", "seed", "label", "twin"]]
-    both = predictions.assign(name=_names(predictions.path)).merge(known, on=["name", "seed", "label"])
+    known = known.assign(name=known.path.map(os.path.basename))[["name", "seed", "label", "twin"]]
+    both = predictions.assign(name=predictions.path.map(os.path.basename)).merge(known, on=["name", "seed", "label"])
     if both.empty:
         return both
     threshold = both.seed.map(lambda seed: points[metrics.STUDY, seed])
@@ -87,25 +83,27 @@ def main() -> int:
     """Command line: python -m tools.score [FOLDER]; the folder is XRAY_IMAGES where none is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default=os.environ.get("XRAY_IMAGES"), help="with NORMAL/ and PNEUMONIA/")
-    root = Path(parser.parse_args().folder or "NORMAL-and-PNEUMONIA-here").expanduser()
+    root = Path(parser.parse_args().folder or "NORMAL-and-PNEUMONIA-here").expanduser().resolve()
     config = replace(load_config("demo", {}), models=REPOSITORY / "models", results=REPOSITORY / "results")
     try:
         known = tables.load_predictions(config)
         points = metrics.operating_points(known)
-        predictions, table = score(root, points, config)
+        predictions, unread = predict(root, config.seeds)
+        table = figures(predictions, points, config)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    target = REPOSITORY / "build" / "score" / root.resolve().name
+    counts = f"{table.films[0]:,} films of {table.patients[0]:,} patients; not assessed: {table.not_assessed[0]:,}"
+    say(f"{counts}; not read: {unread:,}\n{table.round(3).to_string(index=False)}")
+    target = REPOSITORY / "build" / "score" / root.name
     write_table(table, target.with_suffix(".csv"))
     fig, ax = plots.figure(height=3.4)
-    plots.roc(predictions, ax)
-    plots.save(fig, target.with_suffix(".png"))
-    print(table.round(3).to_string(index=False))
+    plots.roc(predictions, ax, points)
+    write_bytes(plots.png(fig), target.with_suffix(".png"))
     if len(same := twins(predictions, known, points)):
         write_table(same, target.with_name(f"{target.name}_twins.csv"))
-        print(f"films that the study has too:\n{same.round(4).to_string(index=False)}")
-    print(f"wrote {target.with_suffix('.csv')} and .png")
+        say(f"films that the study has too:\n{same.round(4).to_string(index=False)}")
+    say(f"wrote {target.with_suffix('.csv')} and .png")
     return 0
 
 

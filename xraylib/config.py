@@ -39,6 +39,7 @@ class Config:
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000
     bootstrap_resamples: int = 2000
+    saliency_films: int = 128  # films with pneumonia whose maps are tested
     score_test: bool = True  # XRAY_STOP_AT=tune: False, while a design is chosen
 
     def network_file(self, network: str, seed: int) -> Path:
@@ -51,6 +52,11 @@ class Config:
         return self.models / "lungs.keras"
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting but the folders."""
+        return {name: value for name, value in vars(self).items() if not isinstance(value, Path)}
+
+    @property
     def kind(self) -> str:
         """What the images are, for titles: a reader must never take a phantom for a patient."""
         return "synthetic phantoms" if self.phantoms else "Kermany chest X-rays"
@@ -60,7 +66,9 @@ class Config:
 PROFILES: dict[str, dict[str, Any]] = {
     "full": {},
     "demo": {
+        "seeds": (0, 1),
         "epochs": 16,
+        "locator_epochs": 4,
         "batch_size": 16,
         # From 300 phantoms a network learns small, faint lesions only where it sees them at one size and contrast.
         "augmentations_off": ("zoom", "aspect", "tone"),
@@ -77,16 +85,10 @@ PROFILES: dict[str, dict[str, Any]] = {
         "published_steps": 40,
         "published_validation_steps": 20,
         "bootstrap_resamples": 200,
+        "saliency_films": 12,
     },
     "verify": {},  # the tables and figures of full, computed again from its predictions
 }
-
-
-def find_data(environ=os.environ) -> Path | None:
-    """The folder of real images: XRAY_DATA (make passes DATA on as it), else data/chest_xray; None if there is none."""
-    default = REPOSITORY / "data" / "chest_xray"
-    # A link to nothing is an error, not a reason for phantoms.
-    return _named("XRAY_DATA", environ) or (default if default.is_dir() or default.is_symlink() else None)
 
 
 def _named(variable: str, environ) -> Path | None:
@@ -97,18 +99,21 @@ def _named(variable: str, environ) -> Path | None:
 
 def load_config(profile: str | None = None, environ=os.environ) -> Config:
     """The settings of a profile, by default XRAY_PROFILE, else full with real images, else demo. Raises ValueError."""
-    data = find_data(environ)
+    data = _named("XRAY_DATA", environ)
+    usual = REPOSITORY / "data" / "chest_xray"
+    if data is None and (usual.is_dir() or usual.is_symlink()):  # a link to nothing is an error, no reason for phantoms
+        data = usual
     profile = profile or environ.get("XRAY_PROFILE") or ("full" if data else "demo")
     if profile not in PROFILES:
-        raise ValueError(f"profile {profile!r}: wanted one of {', '.join(PROFILES)}. Unset XRAY_PROFILE, or mend it.")
+        raise ValueError(f"profile {profile!r}: wanted one of {', '.join(PROFILES)}. Change or unset XRAY_PROFILE.")
     if profile == "full" and data is None:
         raise ValueError("profile full: no images. Get them with: make data, or name them: make reproduce DATA=folder.")
     phantoms = profile == "demo" or (data is None and profile != "verify")
-    build = REPOSITORY / "build" / profile
     if data is None or phantoms:
         data = REPOSITORY / "build" / "phantoms" / "chest_xray"
     beside = data.parent / "lung_masks"
     masks = _named("XRAY_MASKS", environ) or (beside if beside.is_dir() else None)
+    build = REPOSITORY / "build" / profile
     home = REPOSITORY if profile in ("full", "demo") else build
     inside = "demo" if profile == "demo" else ""
     return Config(

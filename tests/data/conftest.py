@@ -6,8 +6,6 @@ from xraylib.data import phantom
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory):
-    """A chest_xray folder of 160 phantoms."""
-    root = tmp_path_factory.mktemp("phantoms") / "chest_xray"
-    phantom.draw(root, images=160)
-    return root
+def phantoms(shared):
+    """A chest_xray folder of 120 phantoms."""
+    return shared("phantoms", lambda folder: phantom.draw(folder / "chest_xray", images=120)) / "chest_xray"

@@ -9,90 +9,75 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
+from xraylib.config import load_config
 from xraylib.data import audit
-from xraylib.data.decode import area_means, decode
+from xraylib.data.decode import area_means, read
 from xraylib.data.index import build_index
 from xraylib.evaluation import metrics
 
 
-def look(root, config, size=128):
-    """Index and decoded images of a folder."""
-    index, skipped = build_index(dataclasses.replace(config, data=root, tune_folds=4))
+def look(root):
+    """Index and decoded films of a folder."""
+    index, skipped = build_index(dataclasses.replace(load_config("demo", {}), data=root, tune_folds=4))
     assert skipped.empty
-    return index, np.stack([decode(root / path, size) for path in index.path])
+    return index, np.stack([read(root / path, 128).pixels for path in index.path])
 
 
-@pytest.fixture
-def damaged(phantoms, tmp_path):
-    """The phantoms in a folder that a test may spoil."""
-    return shutil.copytree(phantoms, tmp_path / "chest_xray")
+@pytest.fixture(scope="module")
+def audited(phantoms):
+    """Index and films of the phantoms, and which rows are of train."""
+    index, films = look(phantoms)
+    return index, films, (index.split == "train").to_numpy()
 
 
-# --- patients ---
+# --- patients and copies ---
 
 
-def test_a_patient_in_two_splits_is_counted(damaged, config):
-    assert (audit.shared_patients(look(damaged, config)[0]).patients == 0).all()
-    source = next((damaged / "train" / "PNEUMONIA").glob("*bacteria*"))
-    patient = source.name.split("_")[0]
-    Image.open(source).filter(ImageFilter.BLUR).save(damaged / "test" / "PNEUMONIA" / f"{patient}_bacteria_9999.jpeg")
-    index, _ = look(damaged, config)
-    table = audit.shared_patients(index).set_index("splits").patients
-    assert table["train, test"] + table["tune, test"] == 1
-    assert table["train, tune"] == table["val, test"] == 0
-
-
-def test_the_bare_number_joins_what_the_subtype_keeps_apart():
-    index = pd.DataFrame(
-        {
-            "split": ["train", "test", "test"],
-            "patient": ["person1_bacteria", "person1_virus", "person2_virus"],
-            "patient_number": ["person1", "person1", "person2"],
-        }
-    )
-    row = audit.shared_patients(index).set_index("splits").loc["train, test"]
-    assert (row.patients, row.patients_bare_number) == (0, 1)
-
-
-# --- copies ---
-
-
-def test_phantoms_hold_no_copy_and_hardly_a_pair_taken_for_one(phantoms, config):
-    index, images = look(phantoms, config)
-    counted = audit.count_copies(audit.copies(index, images))
+def test_phantoms_share_no_patient_and_hold_no_copy(audited):
+    index, films, _ = audited
+    assert (audit.shared_patients(index).patients == 0).all()
+    counted = audit.count_copies(audit.copies(index, films))
     assert counted.loc["identical", "pairs"] == 0
     assert counted.loc["near", "of two patients"] <= 2e-4 * len(index) * (len(index) - 1) / 2
 
 
-def test_copies_across_classes_are_found_byte_for_byte_and_saved_again(damaged, config):
-    first, second = sorted((damaged / "train" / "PNEUMONIA").iterdir())[:2]
-    (damaged / "train" / "NORMAL" / "IM-9001-0001.jpeg").write_bytes(first.read_bytes())
-    with Image.open(second) as image:
-        image.resize((150, 130)).save(damaged / "test" / "NORMAL" / "IM-9002-0001.jpeg", quality=60)
-    index, images = look(damaged, config)
-    table = audit.copies(index, images)
-    across = table[~table.same_class]
-    pairs = {(row.first, row.second): row.identical for row in across.itertuples()}
+def test_a_shared_patient_and_copies_across_classes_are_found(phantoms, tmp_path):
+    root = shutil.copytree(phantoms, tmp_path / "chest_xray")
+    first, second = sorted((root / "train" / "PNEUMONIA").glob("*bacteria*"))[:2]
+    with Image.open(first) as film:
+        blurred = film.filter(ImageFilter.BLUR)
+    blurred.save(root / "test" / "PNEUMONIA" / f"{first.name.split('_')[0]}_bacteria_9999.jpeg")
+    shutil.copy(first, root / "train" / "NORMAL" / "IM-9001-0001.jpeg")
+    with Image.open(second) as film:
+        film.resize((150, 130)).save(root / "test" / "NORMAL" / "IM-9002-0001.jpeg", quality=60)
+    index, films = look(root)
+    shared = audit.shared_patients(index).set_index("splits").patients
+    assert shared["train, test"] + shared["tune, test"] == 1 and shared["train, tune"] == shared["val, test"] == 0
+    table = audit.copies(index, films)
+    pairs = {(row.first, row.second): row.identical for row in table[~table.same_class].itertuples()}
     assert pairs["train/NORMAL/IM-9001-0001.jpeg", f"train/PNEUMONIA/{first.name}"]
     assert not pairs["test/NORMAL/IM-9002-0001.jpeg", f"train/PNEUMONIA/{second.name}"]
     assert audit.count_copies(table).loc["identical", "of two classes"] == 1
 
 
-def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(phantoms):
-    paths = sorted((phantoms / "train" / "NORMAL").iterdir())[:8]
-    images = np.stack([decode(path, 128) for path in paths])
-    dim = (images * 0.8 + 10).astype(np.uint8)
-    small = []
-    for path in paths:
+def test_the_bare_number_joins_what_the_subtype_keeps_apart():
+    patients = {"patient": ["person1_bacteria", "person1_virus", "person2_virus"]}
+    numbers = {"patient_number": ["person1", "person1", "person2"]}
+    index = pd.DataFrame({"split": ["train", "test", "test"]} | patients | numbers)
+    row = audit.shared_patients(index).set_index("splits").loc["train, test"]
+    assert (row.patients, row.patients_bare_number) == (0, 1)
+
+
+def test_the_hash_ignores_exposure_size_and_quality_and_sees_another_film(audited):
+    films = audited[1][:8]
+    saved_small = []
+    for film in films:
         buffer = io.BytesIO()
-        with Image.open(path) as image:
-            image.resize((112, 112)).save(buffer, "JPEG", quality=60)
-        small.append(np.asarray(Image.open(buffer).resize((128, 128), Image.Resampling.LANCZOS)))
-    own = audit.difference_hash(images).view(np.uint64)
-    for other in (dim, np.stack(small)):
-        bits = np.bitwise_count(own[:, None] ^ audit.difference_hash(other).view(np.uint64)).sum(-1)
-        assert np.diag(bits).max() <= audit.NEAR
-        assert bits[~np.eye(len(bits), dtype=bool)].min() > audit.NEAR
+        Image.fromarray(film).resize((112, 112)).save(buffer, "JPEG", quality=60)
+        saved_small.append(np.asarray(Image.open(buffer).resize((128, 128), Image.Resampling.LANCZOS)))
+    for other in ((films * 0.8 + 10).astype(np.uint8), np.stack(saved_small)):
+        bits = (audit.difference_hash(films)[:, None] != audit.difference_hash(other)).sum(-1)
+        assert np.diag(bits).max() <= audit.NEAR < bits[~np.eye(len(bits), dtype=bool)].min()
 
 
 def test_cells_are_means_of_their_pixels():
@@ -105,70 +90,17 @@ def test_cells_are_means_of_their_pixels():
 # --- shortcuts ---
 
 
-def shortcut(root, config, name):
-    return audit.shortcuts(*look(root, config)).set_index("property").loc[name]
-
-
-def test_one_class_saved_at_another_quality_is_caught(damaged, config):
-    for path in (damaged / "train" / "NORMAL").iterdir():
-        with Image.open(path) as image:
-            image.load()
-        image.save(path, quality=97)
-    row = shortcut(damaged, config, "JPEG quality")
-    assert row.train > 0.95
-    assert row.test == pytest.approx(0.5, abs=0.15)  # test was left as it was, so the shortcut leads nowhere there
-
-
-def test_one_class_with_a_marker_in_its_border_is_caught(damaged, config):
-    for path in (damaged / "train" / "PNEUMONIA").iterdir():
-        with Image.open(path) as image:
-            image.load()
-        image.paste(250, (0, 0, image.width, image.height // 12))
-        image.save(path, quality=90)
-    assert shortcut(damaged, config, "border of the image").train > 0.95
-
-
-def test_a_property_that_is_gone_is_said_to_be_gone(damaged, config):
-    for path in damaged.rglob("*.jpeg"):
-        with Image.open(path) as image:
-            small = image.resize((96, 96))
-        small.save(path, quality=85)
-    table = audit.shortcuts(*look(damaged, config)).set_index("property")
-    for name in ("width", "height", "aspect ratio", "JPEG quality"):
-        assert np.isnan(table.train[name])
-        assert "alike" in table.note[name]
-    assert np.isfinite(table.train["bytes per pixel"])
-
-
-def test_baselines_are_predictions_of_every_image(phantoms, config):
-    index, images = look(phantoms, config)
-    table = metrics.check(audit.baselines(index, images))
-    assert table.groupby("network").size().to_dict() == dict.fromkeys(("majority", "metadata", "thumbnail"), len(index))
-    assert (table.logit[table.network == "majority"] > 16).all()
-    thumbnail = table[(table.network == "thumbnail") & (table.split == "train")]
-    assert metrics.ranking(thumbnail.label, thumbnail.probability)["auroc"] > 0.7  # it has learned these
-
-
-# --- the shift to test ---
-
-
-def test_a_brighter_test_folder_is_measured(phantoms, config):
-    index, images = look(phantoms, config)
-    brighter = images.copy()
-    is_test = (index.split == "test").to_numpy()
-    brighter[is_test] = np.clip(brighter[is_test].astype(int) + 40, 0, 255)
-    before, after = (audit.shift(index, x).set_index(["label", "statistic"]) for x in (images, brighter))
-    assert abs(before.effect["NORMAL", "mean grey"]) < 0.8
-    assert after.effect["NORMAL", "mean grey"] > 1.5
-    assert before.test["NORMAL", "AUROC of 8 x 8 pixels"] < 0.7 < after.test["NORMAL", "AUROC of 8 x 8 pixels"]
-
-
-def test_the_baselines_learn_from_train_alone(phantoms, config):
-    """The labels of test, tune and val exchanged: no prediction changes."""
-    index, images = look(phantoms, config)
-    exchanged = index.assign(label=index.label.where(index.split == "train", 1 - index.label))
-    first, second = audit.baselines(index, images), audit.baselines(exchanged, images)
-    np.testing.assert_array_equal(first.logit, second.logit)
+def test_a_shortcut_planted_in_train_is_caught_and_leads_nowhere_in_test(audited):
+    index, films, train = audited
+    films, healthy = films.copy(), train & (index.label == 0).to_numpy()
+    films[train & ~healthy, :10] = 250  # a marker over the upper margin of PNEUMONIA
+    planted = index.assign(quality=np.where(healthy, 97, index.quality), width=96, height=96, mode="L")
+    table = audit.shortcuts(planted, films).set_index("property")
+    assert table.train["JPEG quality"] > 0.95 and table.train["border of the image"] > 0.95
+    assert table.test["JPEG quality"] == pytest.approx(0.5, abs=0.15)
+    gone = ["width", "height", "aspect ratio", "colour mode"]
+    assert table.train[gone].isna().all() and table.note["width"] == f"all {train.sum()} train images alike: 96"
+    assert table.train.drop(gone).notna().all() and (table.note.drop(gone) == "").all()
 
 
 def test_the_border_is_the_margin_and_nothing_inside():
@@ -182,7 +114,15 @@ def test_the_border_is_the_margin_and_nothing_inside():
     assert left[0] == pytest.approx(80 * wide / 12.5) and not left[2:].any()
 
 
-# --- the box of the lungs ---
+def test_baselines_are_predictions_of_every_film_learned_from_train_alone(audited):
+    index, films, train = audited
+    table = metrics.check(audit.baselines(index, films))
+    assert table.groupby("network").size().to_dict() == dict.fromkeys(("majority", "metadata", "thumbnail"), len(index))
+    assert (table.logit[table.network == "majority"] > 16).all()
+    thumbnail = table[(table.network == "thumbnail") & (table.split == "train")]
+    assert metrics.ranking(thumbnail.label, thumbnail.probability)["auroc"] > 0.7  # it has learned these
+    exchanged = audit.baselines(index.assign(label=index.label.where(train, 1 - index.label)), films)
+    np.testing.assert_array_equal(table.logit, exchanged.logit)
 
 
 def test_the_properties_of_a_box():
@@ -193,22 +133,25 @@ def test_the_properties_of_a_box():
     assert properties["width / height of the box"] == pytest.approx([2.0, np.nan, 2.0], nan_ok=True)
 
 
-def test_the_auroc_of_a_property_and_its_standard_error():
-    """It is 1 in 80 % of films of PNEUMONIA and 30 % of NORMAL: AUROC .5 + (.8 - .3) / 2 = .75.
-
-    Its variance is (.8 * .2 / 100 + .3 * .7 / 100) / 4, with 100 patients a class; that each has two films, which are
-    alike, adds nothing. Four films with NaN count nowhere.
-    """
-    of_class = {1: np.repeat([1.0, 0.0], [80, 20]), 0: np.repeat([1.0, 0.0], [30, 70])}
-    parts = [
-        pd.DataFrame(
-            {"split": split, "label": label, "patient": [f"{split} {label} {i}" for i in range(100)], "value": v}
-        )
-        for split in ("train", "test")
-        for label, v in of_class.items()
-    ]
-    index = pd.concat([*parts, *parts, parts[0][:4].assign(value=np.nan)], ignore_index=True)
-    both = {"alone": index.value.to_numpy(), "of two columns": index[["value", "label"]].to_numpy()}
-    table = audit.framing(index, both)
-    assert list(table.property) == list(both) and (table.films == 800).all() and list(table.test) == [0.75, 1]
+def test_the_auroc_of_a_property_by_hand():
+    """It is 1 in 80 % of films of PNEUMONIA and 30 % of NORMAL: AUROC .5 + (.8 - .3) / 2. NaN counts nowhere."""
+    value = np.tile(np.repeat([1.0, 0.0, 1.0, 0.0], [80, 20, 30, 70]), 2)
+    index = pd.DataFrame({"split": np.repeat(["train", "test"], 200), "label": np.tile(np.repeat([1, 0], 100), 2)})
+    index["patient"] = [f"child {i}" for i in range(400)]
+    index = pd.concat([index, index[:4]], ignore_index=True)
+    value = np.append(value, [np.nan] * 4)
+    table = audit.framing(index, {"alone": value, "of two columns": np.stack([value, index.label], axis=1)})
+    assert (table.films == 400).all() and list(table.test) == [0.75, 1]
     assert list(table.train) == pytest.approx([0.75, 1], abs=0.05)  # less: the folds' shares differ a little
+
+
+# --- the shift to test ---
+
+
+def test_a_brighter_test_folder_is_measured(audited):
+    index, films, _ = audited
+    brighter, is_test = films.copy(), (index.split == "test").to_numpy()
+    brighter[is_test] = np.clip(brighter[is_test].astype(int) + 40, 0, 255)
+    before, after = (audit.shift(index, x).set_index(["label", "statistic"]) for x in (films, brighter))
+    assert abs(before.effect["NORMAL", "mean grey"]) < 0.8 < 1.5 < after.effect["NORMAL", "mean grey"]
+    assert before.test["NORMAL", "AUROC of 8 x 8 pixels"] < 0.7 < after.test["NORMAL", "AUROC of 8 x 8 pixels"]

@@ -6,15 +6,14 @@ import sys
 import pytest
 
 from xraylib.data import download
-from xraylib.files import UserError
 
 
 @pytest.fixture
 def archive(world, tmp_path):
     """What the archive unpacks to: the images twice, and a Mac's leavings."""
     root = tmp_path / "cache" / "chest_xray"
-    shutil.copytree(world[0], root)
-    shutil.copytree(world[0], root / "chest_xray")
+    for copy in (root, root / "chest_xray"):
+        shutil.copytree(world[0], copy)
     (root / "__MACOSX").mkdir()
     return root.parent
 
@@ -40,58 +39,34 @@ def run(monkeypatch, tmp_path, capsys):
     return of
 
 
-def test_the_archive_becomes_the_folder_once_and_its_difference_is_stated(run, archive):
+def test_the_archive_becomes_the_folder_once_and_its_difference_is_stated(run, archive, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "chest_xray").symlink_to(tmp_path / "a cache that was removed")
     status, shown, target = run(archive)
-    assert status == 0
-    assert (target / "train" / "NORMAL").is_dir()
-    assert "train/NORMAL: 32 images; the official archive has 1,341" in shown
-    assert shown.splitlines()[-1].startswith("84 images in")
+    assert status == 0 and target.resolve() == archive / "chest_xray"
+    assert "train/NORMAL: 32 films; the official archive has 1,341" in shown
+    assert shown.splitlines()[-1].startswith("84 films in")
     assert run(AssertionError("asked again"))[:2] == (0, shown.split("\n", 1)[1])  # but for "Downloading"
 
 
-def test_without_a_network_one_message_says_what_to_do(run):
-    status, shown, target = run(ConnectionError("no route to host\nlong\ntraceback"))
-    assert status == 1
-    assert "no route to host" in shown
-    assert "in a browser" in shown
-    assert "Traceback" not in shown
-    assert not target.parent.exists()
+def test_without_a_network_or_with_another_archive_one_message_says_what_to_do(run, tmp_path):
+    for downloaded, reason in (
+        (ConnectionError("no route\nlong traceback"), "no route"),
+        (tmp_path, "no train folder"),
+    ):
+        status, shown, target = run(downloaded)
+        assert status == 1 and reason in shown and "in a browser" in shown and "long" not in shown
+        assert not target.parent.exists()
 
 
-def test_an_archive_without_images_is_said_and_nothing_is_placed(run, tmp_path):
-    (tmp_path / "cache").mkdir()
-    status, shown, target = run(tmp_path / "cache")
-    assert status == 1
-    assert "no train folder" in shown
-    assert not target.exists()
-
-
-def test_a_folder_of_the_users_is_never_replaced(archive, tmp_path):
-    target = tmp_path / "chest_xray"
-    target.mkdir()
-    with pytest.raises(UserError, match="already there"):
-        download.place(archive / "chest_xray", target)
-
-
-def test_where_links_are_impossible_the_images_are_copied(archive, tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError
-
-    monkeypatch.setattr("pathlib.Path.symlink_to", refuse)
-    target = tmp_path / "data" / "chest_xray"
-    download.place(archive / "chest_xray", target)
-    assert not target.is_symlink()
-    assert len(list((target / "train" / "NORMAL").iterdir())) == 32
-    assert [p.name for p in target.parent.iterdir()] == ["chest_xray"]
+def test_a_folder_of_the_users_is_never_replaced(run, tmp_path):
+    (tmp_path / "data" / "chest_xray").mkdir(parents=True)
+    assert run(AssertionError("asked"))[0] == 1 and not (tmp_path / "data" / "chest_xray").is_symlink()
 
 
 def test_official_counts_are_those_of_the_archive(world):
     official = {key: wanted for key, (_, wanted) in download.count(world[0]).items()}
     assert official == {
-        ("train", "NORMAL"): 1341,
-        ("train", "PNEUMONIA"): 3875,
-        ("val", "NORMAL"): 8,
-        ("val", "PNEUMONIA"): 8,
-        ("test", "NORMAL"): 234,
-        ("test", "PNEUMONIA"): 390,
-    }
+        ("train", "NORMAL"): 1341, ("train", "PNEUMONIA"): 3875, ("val", "NORMAL"): 8,
+        ("val", "PNEUMONIA"): 8, ("test", "NORMAL"): 234, ("test", "PNEUMONIA"): 390,
+    }  # fmt: skip

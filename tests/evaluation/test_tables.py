@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logit
 
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError
 
 RIGHT, ONE_WRONG = [(0, 0.1), (0, 0.2), (1, 0.8), (1, 0.9)], [(0, 0.1), (0, 0.7), (1, 0.8), (1, 0.9)]
-HALF_WRONG, UNSCALED = [(0, 0.6), (0, 0.7), (1, 0.8), (1, 0.9)], [(0, 1.0), (0, 0.0), (1, 1.0), (1, 1.0)]
+HALF_WRONG, UNSCALED = [(0, 0.6), (0, 0.7), (1, 0.8), (1, 0.9)], [(0, 0.99), (0, 0.01), (1, 0.99), (1, 0.99)]
 HISTORY = pd.DataFrame({"network": "published", "seed": 0, "accuracy": [0.1, 0.7], "val_accuracy": [0.2, 0.8]})
 ROWS = [
     ("test/PNEUMONIA/person1_bacteria_1.jpeg", 1, "bacteria", 0.9),
@@ -29,7 +30,7 @@ def films(rows, network="xray_cnn", seed=0, split="test", folder=None):
     """rows: (path, label, subtype, probability), each of a patient of its own."""
     table = pd.DataFrame(rows, columns=["path", "label", "subtype", "probability"])
     table = table.assign(network=network, seed=seed, split=split, folder=folder or split)
-    return table.assign(logit=metrics.logit(table.probability), patient=split + table.index.astype(str))
+    return table.assign(logit=logit(table.probability), patient=split + table.index.astype(str))
 
 
 def scored(network, split, folder, scores):
@@ -68,10 +69,9 @@ def test_the_published_figures_are_what_their_matrix_says():
 
 def test_the_replay_is_measured_where_the_experiment_measured(predictions):
     wanted = [0.7, 0.8, 0.75, 1.0, 0.5, 0.75]  # 8 images of the train folder, 4 of val
-    assert tables.published_replay(predictions, HISTORY).replayed.tolist() == wanted
-    each = tables.replayed_per_seed(predictions, HISTORY)
-    assert each[each.source == "replayed"].value.tolist() == wanted
-    assert each[each.source == "published"].set_index("quantity").value.to_dict() == tables.PUBLISHED
+    replay = tables.published_replay(predictions, HISTORY)
+    assert replay.replayed.tolist() == wanted
+    assert replay.set_index("quantity").published.to_dict() == tables.PUBLISHED
     printed = tables.published_printed(predictions)
     assert printed["seed 0"].tolist() == ["[[2, 2], [0, 4]]", "1 0", "1 1"]  # train and tune are the train folder
     assert printed.published[0] == "[[1151, 190], [409, 3466]]"
@@ -87,11 +87,11 @@ def test_the_published_network_on_what_it_saw_by_hand(predictions):
 def test_headline_and_differences_by_hand(predictions, quick):
     table = summary(predictions, quick)
     value = table[(table.split == "test") & (table.seed == "mean")].set_index(["network", "statistic"]).value
-    assert (value["published", "accuracy"], value["published", "specificity"], value["xray_cnn", "accuracy"]) == (
+    assert value[[("published", "accuracy"), ("published", "specificity"), ("xray_cnn", "accuracy")]].tolist() == [
         0.5,
         0,
         1,
-    )
+    ]
     assert tables.headline(table).loc[("xray_cnn", "ensemble"), "auroc"] == "1.000 (1.000-1.000)"
     found = tables.differences(predictions, quick).set_index(["thresholds", "statistic"]).difference
     assert (found["published at 0.5", "accuracy"], found["published at 0.5", "specificity"]) == (0.5, 1)
@@ -101,14 +101,14 @@ def test_headline_and_differences_by_hand(predictions, quick):
 
 @pytest.mark.parametrize(("profile", "rows"), [("full", [1, 2]), ("sample", [1])])
 def test_the_ledger_gets_a_row_for_new_test_predictions_alone(predictions, config, profile, rows):
-    config = dataclasses.replace(config, profile=profile, bootstrap_resamples=10)
-    table = summary(predictions, config)
+    config, points = dataclasses.replace(config, profile=profile), metrics.operating_points(predictions)
     elsewhere = predictions.assign(logit=predictions.logit.where(predictions.split == "test", 0))
     rounding = predictions.assign(logit=predictions.logit * (1 + 1e-9))
     for same in (predictions, predictions, elsewhere, rounding):
-        assert len(tables.record_test(table, same, config)) == 1
+        ledger = tables.record_test(same, points, config)
+        assert ledger[["n_films", "seeds", "auroc", "accuracy"]].to_numpy().tolist() == [[4, 1, 1, 1]]
     better = predictions.assign(logit=predictions.logit + 1)
-    assert tables.record_test(table, better, config).evaluation.tolist() == rows
+    assert tables.record_test(better, points, config, "another").evaluation.tolist() == rows
 
 
 def test_the_val_folder_by_hand(predictions):
@@ -180,9 +180,9 @@ def test_sensitivity_analyses_by_hand(quick):
 
 
 def test_abstaining_leaves_the_surest():
-    table = tables.risk_coverage(films(ROWS), POINTS).set_index("coverage").accuracy
-    assert table[1.0] == 6 / 8
-    assert table[0.5] == 1  # of 0.9, 0.8, 0.1 and 0.2, none is wrong
+    accuracy = tables.abstaining(films(ROWS), POINTS).set_index("share_decided").accuracy
+    assert accuracy[1.0] == 6 / 8
+    assert accuracy[0.5] == 1  # of 0.9, 0.8, 0.1 and 0.2, none is wrong
 
 
 def test_the_worst_errors_are_those_of_most_seeds_and_furthest_off():
@@ -202,8 +202,9 @@ def test_the_worst_errors_are_those_of_most_seeds_and_furthest_off():
 def test_robustness_shows_a_network_that_only_knows_brightness():
     rng, label = np.random.default_rng(0), np.arange(40) % 2
     images = (rng.integers(60, 100, (40, 16, 16)) + 60 * label[:, None, None]).astype(np.uint8)
-    by_mean = {("xray_cnn", seed): lambda x: metrics.logit(x.mean(axis=(1, 2)) / 255) for seed in (0, 1)}
-    table = tables.robustness(by_mean, images, label, dict.fromkeys(by_mean, 110 / 255))
+    points = {("xray_cnn", seed): 110 / 256 for seed in (0, 1)}
+    by_mean = lambda x: dict.fromkeys(points, logit(x.mean(axis=(1, 2)) / 256))  # noqa: E731
+    table = tables.robustness(by_mean, images, label, points)
     table = table.set_index(["corruption", "severity", "statistic"]).value
     assert table["none", 0, "auroc"] == table["brighter", 3, "auroc"] == 1
     assert table["none", 0, "specificity"] == 1
@@ -226,3 +227,32 @@ def test_parts_of_test_by_hand(quick):
     n = table.loc[[("film", "earlier", "auroc"), ("child", "earlier", "auroc")], ["n_films", "n_children"]]
     assert n.to_numpy().tolist() == [[4, 3], [4, 3]]
     assert set(tables.parts_table(every, points, earlier.head(0), quick).part) == {"all"}
+
+
+def test_the_locator_by_hand():
+    true, found = np.zeros((3, 10, 10)), np.zeros((3, 10, 10))
+    true[:, 2:7, :] = 1
+    found[0, 2:7, :], found[1, 2:7, :5] = 0.9, 0.9  # all of the lungs, half of them, none
+    rows = pd.DataFrame({"split": "test", "label": [0, 1, 1]}, index=[7, 8, 9])
+    table = tables.locator(found, true, rows).set_index(["split", "class"])
+    assert table.loc[("test", "NORMAL")].tolist() == [1, 1, 1, 1, 1]
+    low = [0.05 * 2 / 3, 0.05 / 2]
+    assert table.loc[("test", "PNEUMONIA")].tolist() == pytest.approx([2, 1 / 3, 1 / 4, *low], abs=0.01)
+
+
+def test_without_films_there_are_no_rows(quick):
+    none, index = films(ROWS).head(0), pd.DataFrame(columns=["path", "split", "patient", "patient_number", "sha256"])
+    empty = [
+        tables.in_parts({}, quick),
+        tables.subgroups(none, POINTS, quick),
+        tables.sensitivity_analyses(none, index, POINTS, quick),
+        tables.parts_table(none, POINTS, pd.Series(dtype=str), quick),
+        tables.calibration(none),
+        tables.abstaining(none, POINTS),
+        tables.worst_errors(none, POINTS),
+        tables.locator(np.zeros((0, 48, 48)), np.zeros((0, 48, 48)), none),
+    ]
+    assert [len(table) for table in empty] == [0] * len(empty)
+    some = tables.subgroups(films(ROWS), POINTS, quick)
+    assert all(list(table) == list(some) for table in empty[:3])
+    assert list(empty[6]) == list(tables.worst_errors(films(ROWS), POINTS))

@@ -9,59 +9,32 @@ from tools import verify
 from xraylib.network import backend
 
 BITS = """
-import sys
 from xraylib.network import backend
-print("seen", file=sys.stderr)
-for policy in ("float32", "mixed_bfloat16"):
-    backend.start(7, policy)
-    layer = backend.keras.layers.Conv2D(8, 3)
-    x = backend.tf.random.stateless_uniform((4, 16, 16, 1), [1, 2])
-    print(layer(x).numpy().astype("float32").tobytes().hex())
+backend.start(7, "mixed_bfloat16")
+x = backend.tf.random.stateless_uniform((4, 16, 16, 1), [1, 2])
+print(backend.keras.layers.Conv2D(8, 3)(x).numpy().tobytes().hex())
 """
 
 
 def test_another_process_draws_the_same_bits_and_writes_nothing_else(capsys):
     other = subprocess.run([sys.executable, "-c", BITS], capture_output=True, text=True)
     exec(BITS, {})
-    here = capsys.readouterr()
-    assert (other.returncode, other.stderr, len(other.stdout.split())) == (0, here.err, 2)
-    assert other.stdout == here.out
+    assert (other.stdout, other.stderr) == capsys.readouterr()
 
 
-def test_a_start_forgets_what_came_before():
-    def draw():
-        backend.start(3)
-        return backend.keras.random.normal((5,)).numpy()
-
-    first = draw()
-    backend.keras.config.set_dtype_policy("mixed_bfloat16")
-    backend.keras.random.normal((7,))
-    np.testing.assert_array_equal(draw(), first)
-    assert backend.keras.config.dtype_policy().name == "float32"
-
-
-def test_precision_follows_from_the_cpu_or_is_named(monkeypatch):
+def test_precision_and_description_follow_from_the_cpu(monkeypatch):
     monkeypatch.delenv("XRAY_PRECISION", raising=False)
-    for flags, wanted in (("avx2 avx512f", "float32"), ("avx2 avx512_bf16", "mixed_bfloat16")):
-        monkeypatch.setattr(backend, "_cpuinfo", lambda flags=flags: {"flags": flags})
-        assert backend.precision() == wanted
-    monkeypatch.setenv("XRAY_PRECISION", "float32")
-    assert backend.precision() == "float32"
-
-
-def test_the_machine_is_described_by_what_decides_the_bits(monkeypatch):
-    known = backend.cpu()
-    described = backend.describe()
-    assert set(verify.KIND) <= set(described)
-    monkeypatch.setattr(backend, "_cpuinfo", lambda: {"model name": "A CPU", "flags": "avx2 avx512f"})
-    assert (described["cpu"], backend.cpu()) == (known, "A CPU, avx512f")
+    for flags, precision in (("avx2 avx512f", "float32"), ("avx2 avx512_bf16", "mixed_bfloat16")):
+        monkeypatch.setattr(backend, "_cpuinfo", lambda flags=flags: {"model name": "A CPU", "flags": flags})
+        described = backend.describe()
+        assert set(verify.KIND) <= set(described) and described["precision"] == precision
+        assert described["cpu"] == f"A CPU, {flags.split()[1]}"
 
 
 def test_outputs_are_those_of_keras_predict():
     backend.start(0)
     layers = backend.keras.layers
     network = backend.keras.Sequential([backend.keras.Input((6, 6, 1)), layers.Conv2D(1, 6), layers.Flatten()])
-    x = np.random.default_rng(0).normal(size=(300, 6, 6, 1)).astype(np.float32)
-    for n in (1, 256, 300):
-        wanted = network.predict(x[:n], batch_size=256, verbose=0)[:, 0]
-        np.testing.assert_array_equal(backend.outputs(network, x[:n]), wanted)
+    images = np.random.default_rng(0).integers(0, 256, (300, 6, 6, 1)).astype(np.uint8)
+    wanted = network.predict(images.astype(np.float32), batch_size=256, verbose=0)[:, 0]
+    np.testing.assert_array_equal(backend.outputs(network, images), wanted)

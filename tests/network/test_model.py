@@ -1,9 +1,17 @@
-"""The study's CNN: the fused normalisation is batch normalisation, and the network travels as a file."""
+"""The study's CNN: normalisation is Keras' on one device and on two, and old weights give the same logits."""
 
+import io
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import h5py
 import numpy as np
 import pytest
 
-from xraylib.network import backend, model
+from xraylib.config import REPOSITORY
+from xraylib.network import backend, model, train
 from xraylib.network.backend import keras, tf
 
 
@@ -11,8 +19,7 @@ from xraylib.network.backend import keras, tf
 def test_fused_normalisation_is_keras_batch_normalisation(training):
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(3, 2, (8, 5, 5, 4)), tf.float32)
-    fused = model.FusedBatchNormalization(momentum=0.9)
-    plain = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3)
+    fused, plain = model.FusedBatchNormalization(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
     weights = np.array([[2, 0.5, 3, 1], [0.5, 1, 2, 3], [1, 2, 0.5, 3], [3, 2, 1, 0.5]], np.float32)
     for layer in (fused, plain):
         layer.build(x.shape)
@@ -24,13 +31,55 @@ def test_fused_normalisation_is_keras_batch_normalisation(training):
     np.testing.assert_allclose(biased if training else fused.moving_variance, plain.moving_variance, rtol=1e-4)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_the_network_travels_as_a_file_with_logits_in_float32(policy, config, tmp_path):
-    backend.start(0, policy)
-    network = model.build(config)
-    assert network.outputs[0].dtype == "float32"
-    x = np.random.default_rng(0).uniform(0, 255, (4, config.image_size, config.image_size, 1)).astype(np.float32)
-    network.save(tmp_path / "n.keras")
-    backend.start(1)
-    loaded = keras.models.load_model(tmp_path / "n.keras")
-    np.testing.assert_array_equal(network.predict(x, verbose=0), loaded.predict(x, verbose=0))
+def test_released_weights_of_version_2_0_give_the_same_logits_to_the_last_bit(config):
+    """The network as version 2.0 computed it, written out from its file's own names. Goes with the next training."""
+    released = replace(config, models=REPOSITORY / "models", image_size=128)
+    with zipfile.ZipFile(released.network_file("xray_cnn", 0)) as archive:
+        groups = h5py.File(io.BytesIO(archive.read("model.weights.h5")))["layers"]
+
+    def normalised(x, group, stride=1, padding="SAME"):
+        x = tf.nn.conv2d(x, group["conv2d/vars/0"][()], stride, padding)
+        parts = [group[f"fused_batch_normalization/vars/{i}"][()] for i in range(4)]
+        return tf.compat.v1.nn.fused_batch_norm(x, *parts, epsilon=1e-3, is_training=False)[0]
+
+    @tf.function
+    def logits(x):
+        x = tf.nn.relu(normalised(x * np.float32(1 / 127.5) - 1, groups, 5, "VALID"))
+        for block in ("residual", *(f"residual_{number}" for number in range(1, 6))):
+            branches, stride = groups[block], 2 if "shortcut" in groups[block] else 1
+            y = normalised(tf.nn.relu(normalised(x, branches["first"], stride)), branches["second"])
+            shortcut = x if stride == 1 else normalised(tf.nn.avg_pool2d(x, 2, 2, "SAME"), branches["shortcut"])
+            x = tf.nn.relu(y + shortcut)
+        weights, bias = (groups[f"dense/vars/{i}"][()] for i in range(2))
+        return (tf.matmul(tf.reduce_mean(x, axis=(1, 2)), weights) + bias)[:, 0]
+
+    backend.start(0)
+    network = train.load("xray_cnn", 0, released)
+    assert network.count_params() == 670_049
+    frames = np.random.default_rng(0).integers(0, 256, (8, 128, 128)).astype(np.uint8)
+    np.testing.assert_array_equal(train.predict(network, frames), logits(frames[..., None].astype(np.float32)))
+
+
+TWO_DEVICES = """
+import tensorflow as tf
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+import numpy as np
+from xraylib.network import backend, model, optimizer
+keras, x = backend.keras, np.arange(8, dtype=np.float32).reshape(8, 1, 1, 1)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    inputs = keras.Input((1, 1, 1))
+    network = keras.Model(inputs, keras.layers.Flatten()(model.convolution(inputs, 1, 1)))
+    network.layers[1].set_weights([np.ones((1, 1, 1, 1))])
+    network.compile(optimizer.FusedAdamW(0.1), "mse")
+network.fit(x, x[:, 0, 0], batch_size=8, verbose=0)
+means = [part.numpy()[0] for part in network.layers[2].moving_mean.value.values]
+print(backend.outputs(network, x).shape, "{:.4f} {:.4f}".format(*means))
+"""
+
+
+def test_two_devices_train_one_network():
+    """Two parts of the CPU stand for two GPUs: each sees four of the pixels 0 to 7, whose mean is 3.5."""
+    ran = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.splitlines()[-1] == "(8,) 0.3500 0.3500"

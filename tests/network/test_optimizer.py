@@ -28,39 +28,7 @@ def walk(optimizer, steps=30):
     ids=["schedule", "decay and moments"],
 )
 def test_it_walks_as_keras_adamw_does(settings):
-    ours, theirs = walk(FusedAdamW(**settings)), walk(keras.optimizers.AdamW(**settings))
-    start = walk(FusedAdamW(**settings), steps=0)
-    for one, other, before in zip(ours, theirs, start, strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-4)  # rounding grows over the steps
-        assert np.abs(one - before).max() > 0.1
-
-
-def test_it_is_saved_and_goes_on_with_its_moments(tmp_path):
-    x, y = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32), np.ones((32, 1), np.float32)
-
-    def network():
-        keras.utils.set_random_seed(0)
-        made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-        made.compile(optimizer=FusedAdamW(0.05, weight_decay=0.01), loss="mse")
-        return made
-
-    whole, part = network(), network()
-    whole.fit(x, y, epochs=4, shuffle=False, verbose=0)
-    part.fit(x, y, epochs=2, shuffle=False, verbose=0)
-    part.save(tmp_path / "part.keras")
-    resumed = keras.models.load_model(tmp_path / "part.keras")
-    resumed.fit(x, y, epochs=2, shuffle=False, verbose=0)
-    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_the_schedule_is_worked_out_once_a_step():
-    class Counted(keras.optimizers.schedules.LearningRateSchedule):
-        calls = 0
-
-        def __call__(self, step):
-            Counted.calls += 1
-            return 0.1
-
-    walk(FusedAdamW(Counted(), weight_decay=0.3), steps=5)
-    assert Counted.calls == 5
+    ours, keras_own = walk(FusedAdamW(**settings)), walk(keras.optimizers.AdamW(**settings))
+    for weight, reference, start in zip(ours, keras_own, walk(FusedAdamW(**settings), steps=0), strict=True):
+        np.testing.assert_allclose(weight, reference, atol=2e-4)  # rounding grows over the steps
+        assert np.abs(weight - start).max() > 0.1

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from xraylib.evaluation import tables
 from xraylib.network import backend, published
 
 
@@ -21,12 +22,10 @@ def network():
 def test_training_takes_its_steps_and_validates_on_images_of_the_train_folder_alone(world, config):
     index = world[1]
     others_missing = index.assign(path=index.path.where(index.folder == "train", "no such file"))
-    output = []
     backend.start(0)
-    trained, history = published.train(others_missing, config, 0, output.append)
+    trained, history = published.train(others_missing, config, 0)
     assert trained.optimizer.iterations == config.published_steps
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
-    assert output == ["step 8 of 8", "validation step 4 of 4"]
 
 
 def test_predictions_follow_the_rows_of_the_index_from_files_as_from_decoded_images(world, config, network):
@@ -49,7 +48,6 @@ def test_the_films_that_training_saw_are_those_that_keras_draws(config, tmp_path
     (tmp_path / "train/NORMAL").mkdir(parents=True)
     for path in paths:
         Image.new("L", (8, 8)).save(tmp_path / path)
-    generator = published.tf.keras.preprocessing.image.ImageDataGenerator()
-    flow = published._flow(index, config, generator, batch_size=1, seed=3)
-    flow[0]
-    assert published.seen(index, config, 3).tolist() == [paths[row] for row in flow.index_array[:5]]
+    batches = published.batches(index, config, {}, batch_size=1, seed=3)
+    batches[0]
+    assert tables.seen_in_training(index, config, 3).tolist() == [paths[row] for row in batches.index_array[:5]]

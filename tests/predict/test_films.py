@@ -7,8 +7,6 @@ import io
 import json
 import os
 import shutil
-import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -26,9 +24,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from xraylib.config import REPOSITORY
 from xraylib.files import UNFINISHED, UserError
-from xraylib.predict import films, outliers, predict
+from xraylib.predict import films, ood, predict
 
-RAMP = np.tile(np.arange(256, dtype=np.uint16) * 16, (256, 1))
+NOISE = np.random.default_rng(0).integers(0, 64, (256, 256))  # a film without detail is not assessed
+RAMP = (np.arange(256) * 15 + NOISE).astype(np.uint16)
 GREY = (RAMP // 16).astype(np.uint8)
 
 
@@ -58,11 +57,11 @@ def released():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(films.Runner, "locate", lambda self, pictures: np.stack([MASK] * len(pictures)))
         kept = films.load()
-        yield dataclasses.replace(kept, familiar=dataclasses.replace(kept.familiar, limit=np.array(1e9)))
+        yield dataclasses.replace(kept, distribution=dataclasses.replace(kept.distribution, limit=np.array(1e9)))
 
 
 def rows(released, *paths):
-    return {Path(row["path"]).name: row for row in films.predict_films(films.find_films(*paths), released)}
+    return {Path(row["path"]).name: row for row in films.predict_films(films.find_films(*paths)[0], released)}
 
 
 def run(*arguments, **options):
@@ -102,29 +101,15 @@ def test_certain_and_agreement_follow_from_bounds_and_each_networks_threshold(re
 
 
 def test_a_film_without_lungs_or_unlike_the_study_gets_no_score(released, tmp_path, monkeypatch):
-    Image.fromarray(GREY).save(tmp_path / "a.png")
-    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
-
-    class Located(films.Runner):
-        def locate(self, pictures):
-            return np.stack([MASK, np.zeros_like(MASK)][: len(pictures)])
-
-    monkeypatch.setattr(films, "Runner", Located)
-    monkeypatch.setattr(outliers.Familiar, "distance", lambda self, frames, masks: np.zeros(len(frames)))
+    for name in ("a.png", "b.png"):
+        Image.fromarray(GREY).save(tmp_path / name)
+    monkeypatch.setattr(films.Runner, "locate", lambda self, pictures: np.stack([MASK, 0 * MASK][: len(pictures)]))
     found = rows(released, tmp_path)
     assert found["a.png"]["decision"] in ("PNEUMONIA", "NORMAL")
     assert found["b.png"]["decision"] == "not assessed" and found["b.png"]["reason"] == "no recognisable lungs"
     assert found["b.png"]["score"] == found["b.png"]["certain"] == ""
-    monkeypatch.setattr(outliers.Familiar, "distance", lambda self, frames, masks: np.full(len(frames), 1.1))
+    monkeypatch.setattr(ood.Distribution, "distance", lambda self, frames, masks: np.full(len(frames), 1.1))
     assert rows(released, tmp_path)["a.png"]["reason"] == "unlike the films of the study"
-
-
-def test_a_photograph_in_colour_is_not_assessed_and_three_equal_channels_are(released, tmp_path):
-    Image.fromarray(np.stack([GREY] * 3, -1)).save(tmp_path / "grey.png")
-    Image.fromarray(np.stack([GREY, GREY // 2, GREY // 4], -1)).save(tmp_path / "colour.png")
-    found = rows(released, tmp_path)
-    assert found["colour.png"]["reason"] == "in colour" and found["colour.png"]["decision"] == "not assessed"
-    assert found["grey.png"]["reason"] == ""
 
 
 def view(code, meaning):
@@ -134,20 +119,15 @@ def view(code, meaning):
 
 
 HEADERS = [
-    ({"PatientAge": "62"}, "not assessed", "62 years old"),
     ({"PatientAge": "018Y"}, "not assessed", "18 years old"),
-    ({"PatientBirthDate": "19500101", "StudyDate": "20200101"}, "not assessed", "70 years old"),
     ({"PatientAge": "017Y"}, "", "17 years old; the study's children are 1 to 5"),
     ({"PatientAge": "006Y"}, "", "6 years old; the study's children are 1 to 5"),
     ({"PatientAge": "003W"}, "", "under 1 year old; the study's children are 1 to 5"),
     ({"PatientAge": "018M"}, "", ""),
     ({"PatientAge": "005Y"}, "", ""),
-    ({"PatientAge": "?"}, "", ""),
-    ({"ViewPosition": "LEFT LATERAL"}, "not assessed", "view LEFT LATERAL"),
     ({"ViewPosition": "LL"}, "not assessed", "view LL"),
     ({"ViewPosition": "LLD"}, "", ""),
     ({"ViewPosition": "PA", "BodyPartExamined": "CHEST"}, "", ""),
-    ({"BodyPartExamined": "HAND"}, "not assessed", "body part HAND"),
     ({"Modality": "CT"}, "not assessed", "modality CT"),
     (view("R-10206", "antero-posterior"), "", ""),
     (view("R-10214", "postero-anterior"), "", ""),
@@ -174,18 +154,11 @@ def raw_tag(name, text, **tags):
     return dicom(**{name: marker}, **tags).replace(marker.encode(), text.ljust(7).encode()[:7])
 
 
-# EXIF: orientation 3, and a second tag of which nothing can be made.
-EXIF = (
-    b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x03\0\0"
-    + struct.pack(">HHLL", 0x10E, 5, 1, 8)
-    + b"\0\0\0\0"
-)
 TABLE = JPEG.index(b"\xff\xdb") + 4
 TURNED = [Image.fromarray(GREY).rotate(90)]
 READ = {
     "plain.dcm": dicom(),
     "without_preamble": dicom()[128 + 4 :],
-    "exif.jpeg": b"\xff\xd8\xff\xe1" + struct.pack(">H", len(EXIF) + 2) + EXIF + JPEG[2:],
     "photo.jfif": JPEG,
     "photo.jpe": JPEG,
     "two pictures.jpeg": saved("MPO", save_all=True, append_images=TURNED),
@@ -217,16 +190,6 @@ def test_one_bad_file_costs_one_row_and_the_good_ones_are_what_they_are_alone(re
         assert rows(released, tmp_path / name)[name] == found[name]
 
 
-def test_links_to_folders_are_read_once_and_hidden_folders_left_out(tmp_path):
-    for name in ("real/deep/a.png", "real/.ipynb_checkpoints/b.png", "elsewhere/c.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "real" / "link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
-    found = films.find_films(tmp_path / "real")
-    assert [os.path.relpath(path, tmp_path) for path in found] == ["real/deep/a.png", "real/link/c.png"]
-
-
 def test_a_pipe_is_listed_and_not_waited_for(released, tmp_path):
     for name in ("pipe.jpeg", "pipe.dcm"):
         os.mkfifo(tmp_path / name)
@@ -251,27 +214,6 @@ def test_any_damage_gives_a_row_and_changes_no_other(released, data):
         assert found["good.jpeg"] == rows(released, Path(folder) / "good.jpeg")["good.jpeg"]
 
 
-TAGS = (
-    *("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTFunction", "PatientAge"),
-    *("ViewPosition", "PixelPaddingValue", "NumberOfFrames", "PatientBirthDate", "PhotometricInterpretation"),
-)
-VALUES = st.sampled_from(["", None, "0", "1", "-1", "65536", "1e400", "1e9", "nan", "abc", "1\\2", "LINEAR", "062Y"])
-
-
-@pytest.mark.filterwarnings("ignore:Invalid value for VR")
-@settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.sampled_from(TAGS), VALUES, max_size=5))
-def test_any_tags_give_a_row(released, tags):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.dcm"
-        try:
-            path.write_bytes(dicom(**tags))
-        except Exception:  # pydicom refuses to write it
-            return
-        row = rows(released, path)["a.dcm"]
-        assert (row["decision"] == "") == (row["problem"] != "")
-
-
 # --- the command ---
 
 
@@ -282,60 +224,57 @@ def test_the_command_writes_the_whole_table_and_its_status_says_what_was_read(tm
     table = tmp_path / "table.csv"
     ran = run(folder, folder / "good.jpeg", "--output", table)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert len(ran.stdout.splitlines()) == 4 and "not assessed: " in ran.stdout and "had pneumonia" in ran.stdout
+    assert "1 film" in ran.stdout and "not assessed: " in ran.stdout and "had pneumonia" in ran.stdout
     (folder / "bad.jpeg").write_text("no image")
+    (folder / "notes.txt").write_text("no film")
+    (folder / "new\rline").write_bytes(JPEG)
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpeg")).write_bytes(JPEG)
     ran = run("--output", table, env={**os.environ, "XRAY_IMAGES": str(folder), "PYTHONIOENCODING": "ascii"})
     assert ran.returncode == 1 and "bad.jpeg" in ran.stderr and "Traceback" not in ran.stderr
     found = read(table)
     assert tuple(found[0]) == films.COLUMNS
-    assert [Path(row["path"]).name for row in found] == ["bad.jpeg", "caf\\udce9.jpeg", "good.jpeg"]
-    assert [row["problem"] != "" for row in found] == [True, False, False]
+    assert [Path(row["path"]).name for row in found] == ["bad.jpeg", "caf\\udce9.jpeg", "good.jpeg", "new\\rline"]
+    assert [row["problem"] != "" for row in found] == [True, False, False, False]
+    assert "Left out, no films: 1 x .txt" in ran.stdout
     for arguments in ([tmp_path / "nowhere"], [tmp_path / "nowhere", tmp_path / "neither"], []):
         ran = run(*arguments, env={key: value for key, value in os.environ.items() if key != "XRAY_IMAGES"})
         assert ran.returncode == 2 and "Traceback" not in ran.stderr and ran.stderr.count("\n") == 1
     assert run(tmp_path / "nowhere", folder / "good.jpeg", "--output", table).returncode == 1
     assert len(read(table)) == 2
+    ran = run(folder, "--output", folder / "good.jpeg")
+    assert ran.returncode == 2 and "a film" in ran.stderr and (folder / "good.jpeg").read_bytes() == JPEG
 
 
-def test_images_of_the_environment_are_one_path_or_split_as_a_shell_would(tmp_path, monkeypatch):
-    (tmp_path / "a b").mkdir()
-    assert films._from_environment(f"{tmp_path}/a b") == [f"{tmp_path}/a b"]
-    assert films._from_environment("'one two' three") == ["one two", "three"]
-    assert films._from_environment("it's") == ["it's"]
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "a b" / "x.png").write_bytes(b"")
-    assert films.find_films("~/a b") == [f"{tmp_path}/a b/x.png"]
-    assert films._from_environment("~/a b") == ["~/a b"]
+@pytest.mark.parametrize("redirected", ["2>&-", "2>&- >&- <&-", "| true", "2>&1 | true"])
+def test_the_table_is_whole_wherever_messages_go(tmp_path, redirected):
+    (tmp_path / "a.jpeg").write_bytes(JPEG)
+    (tmp_path / "bad.jpeg").write_text("no image")
+    command = f'"{sys.executable}" -m xraylib.predict "{tmp_path}" --output "{tmp_path}/t.csv" {redirected}'
+    ran = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], cwd=REPOSITORY, stderr=subprocess.PIPE)
+    assert ran.returncode == 1 and b"Traceback" not in ran.stderr  # 1: a file was not read
+    assert len(read(tmp_path / "t.csv")) == 2
 
 
-def test_a_killed_run_leaves_nothing_for_good(tmp_path):
+def test_a_run_that_is_ended_leaves_nothing(tmp_path):
     (tmp_path / "good.jpeg").write_bytes(JPEG)
-    left = tmp_path / f"{UNFINISHED}dead.csv"
-    left.write_text("half")
     code = (
-        "import signal, sys, time; from xraylib.predict import films\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell ignores it
+        "import sys, time; from xraylib.predict import films\n"
         "films.predict_films = lambda *_: (time.sleep(60) for _ in [0])\n"
-        f"films.main([{str(tmp_path / 'good.jpeg')!r}, '--output', {str(tmp_path / 't.csv')!r}])"
+        f"sys.exit(films.main([{str(tmp_path / 'good.jpeg')!r}, '--output', {str(tmp_path / 't.csv')!r}]))"
     )
-    alive = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    for _ in range(200):
-        if [p for p in tmp_path.glob(f"{UNFINISHED}*") if p != left] and not left.exists():
-            break
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(f"{UNFINISHED}*")) and running.poll() is None:
         time.sleep(0.05)
-    films._sweep(tmp_path / "t.csv")
-    assert len(list(tmp_path.glob(f"{UNFINISHED}*"))) == 1  # a living run's
-    alive.send_signal(signal.SIGINT)
-    message = alive.communicate(timeout=20)[1]
-    assert "no table was written" in message and alive.returncode == 0  # main returned 2 to the code above
-    assert not list(tmp_path.glob(f"{UNFINISHED}*"))
+    running.terminate()
+    assert "no table was written" in running.communicate()[1] and running.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["good.jpeg"]
 
 
-def test_python_gives_the_same_rows_and_is_quick_to_import(tmp_path):
+def test_python_gives_the_same_rows_and_is_quick_to_import(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.jpeg").write_bytes(JPEG)
     assert run(tmp_path / "a.jpeg", "--output", tmp_path / "t.csv").returncode == 0
-    assert predict(tmp_path / "a.jpeg") == read(tmp_path / "t.csv")
+    assert predict("~/a.jpeg") == read(tmp_path / "t.csv")
     slow = {"tensorflow", "keras", "pandas", "scipy", "sklearn", "matplotlib", "pydicom"}
     code = (
         f"import sys; from xraylib.predict import predict; before = len(sys.modules); n = 'numpy' in sys.modules\n"
@@ -345,32 +284,26 @@ def test_python_gives_the_same_rows_and_is_quick_to_import(tmp_path):
     assert (ran.stdout, ran.stderr) == ("False []\n", "")
 
 
-def test_help_shows_an_example_without_a_warning():
-    ran = run("--help")
-    assert ran.returncode == 0 and "example:" in ran.stdout and "no percentage" in ran.stdout and ran.stderr == ""
-
-
 # --- the models ---
 
 
 def test_the_files_of_models_are_those_of_the_decision():
     digests = json.loads((films.MODELS / "decision.json").read_text())["sha256"]
-    assert {films.NETWORKS, films.LOCATOR, outliers.FILE} <= set(digests)
+    assert {films.NETWORKS, films.LOCATOR, ood.FILE} <= set(digests)
     for name, digest in digests.items():
         assert hashlib.sha256((films.MODELS / name).read_bytes()).hexdigest() == digest, name
 
 
-@pytest.mark.parametrize("content", [None, b"x", b"{", b'{"image_size": 96}'])
 @pytest.mark.parametrize("name", ["decision.json", "familiar.npz", "lungs.tflite", "xray_cnn.tflite"])
-def test_other_networks_than_the_released_ones_are_refused(tmp_path, name, content):
-    for file in ("decision.json", "familiar.npz", "lungs.tflite", "xray_cnn.tflite"):
-        shutil.copy(films.MODELS / file, tmp_path)
-    films.load(tmp_path)
-    (tmp_path / name).unlink()
-    if content:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{tmp_path / name}: "):
-        films.load(tmp_path)
+def test_other_networks_than_the_released_ones_are_refused(tmp_path, name):
+    shutil.copytree(films.MODELS, tmp_path / "models")
+    films.load(tmp_path / "models")
+    for content in (b"x", b"{", b'{"image_size": 96}', None):
+        (tmp_path / "models" / name).unlink()
+        if content:
+            (tmp_path / "models" / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{tmp_path / 'models' / name}: "):
+            films.load(tmp_path / "models")
 
 
 def test_how_many_work_at_once_does_not_change_the_answer(released, tmp_path, monkeypatch):

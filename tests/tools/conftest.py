@@ -15,8 +15,9 @@ def clone(tmp_path):
     clone = tmp_path / "a clone"
     for name in ("xraylib", "tools"):
         shutil.copytree(REPOSITORY / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("notebooks", "results"):
+    for name in ("notebooks", "results", "Plot"):
         (clone / name).mkdir()
+    shutil.copy2(REPOSITORY / "Plot" / "README.md", clone / "Plot")
     return clone
 
 

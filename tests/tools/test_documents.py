@@ -80,48 +80,23 @@ def test_generated_pages_are_current_and_make_publish_writes_them():
 
 def test_every_figure_of_the_atlas_has_a_sentence_its_notebook_and_its_table():
     atlas = text("Plot/README.md").split("\n## ")[1:]
-    assert len(atlas) > 20
     for section in atlas:
         name, caption, image = section.strip().split("\n\n")
         sentence, drawn_by, sources = re.fullmatch(r"(.+\.) (Notebook \S+|`make \w+`), from (.+)\.", caption).groups()
         assert sentence.count(". ") == 0, name
         assert re.search(r"\[.+?\]\(\.\./(results|xraylib)/.+?\)", sources), name
-        assert re.search(rf"\((demo/)?{name}\.png\)$", image), name
-        if command := re.fullmatch("`make (.+)`", drawn_by):
-            assert f"python -m tools.{command[1]}" in (ROOT / "tools" / f"{command[1]}.py").read_text()
-            continue
-        notebook = nbformat.read(ROOT / "Plot" / LINK.search(drawn_by)[1], 4)
-        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-        assert any(f'"{name}.png"' in cell or f'{{"{name}":' in cell or f', "{name}":' in cell for cell in code), name
+        file = ROOT / "Plot" / re.search(rf"\(((?:demo/)?{name}\.png)\)$", image)[1]
+        assert file.stat().st_size <= 200_000
+        if drawn_by.startswith("Notebook"):
+            cells = nbformat.read(ROOT / "Plot" / LINK.search(drawn_by)[1], 4).cells
+            assert any(f'"{name}"' in cell.source for cell in cells if cell.cell_type == "code"), name
+    figures = {Path(name).stem for name in TRACKED if name.endswith(".png")}
+    assert {section.split("\n")[0] for section in atlas} == figures
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_no_result_is_typed_by_hand(name):
     assert not re.findall(r"(?<![\w./])0\.\d{2,}", COG.sub("", text(name)))
-
-
-def test_the_readme_keeps_its_order():
-    headings = re.findall(r"^## (.+)$", text("README.md"), re.MULTILINE)
-    wanted = ["What makes it work", "Three warnings", "Two commands", "What the notebooks show", "How to cite"]
-    places = [headings.index(one) for one in wanted]
-    assert places == sorted(places)
-    assert text("README.md").index("pages.claim()") < text("README.md").index("## What makes it work")
-
-
-@pytest.mark.parametrize("name", [one for one in TRACKED if one.startswith(".github/workflows/")])
-def test_actions_are_pinned_by_commit(name):
-    steps = [s for job in yaml.safe_load((ROOT / name).read_text())["jobs"].values() for s in job["steps"]]
-    used = [step["uses"] for step in steps if "uses" in step]
-    assert used
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used)
-
-
-def test_binder_gets_the_lock_and_the_python_of_the_study():
-    (line,) = (ROOT / "binder/requirements.txt").read_text().split("\n")[:-1]
-    assert (ROOT / "binder" / line.removeprefix("-r ")).resolve() == ROOT / "requirements.lock"
-    python = (ROOT / "binder/runtime.txt").read_text().strip().removeprefix("python-")
-    assert f"python={python}\n" in (ROOT / "environment.yml").read_text()
-    assert (ROOT / "binder/postBuild").stat().st_mode & 0o111
 
 
 def test_the_citation_names_what_pyproject_says():

@@ -1,31 +1,48 @@
-"""Scoring another folder: who is a patient, and how films that the study has too are compared."""
+"""Scoring another folder: read and refused as make predict does, and compared with films that the study has too."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tools import score
 from xraylib.evaluation import metrics
 from xraylib.files import UserError
+from xraylib.predict import films
 
 
-def folder(root, names):
+def test_all_films_of_both_classes_count_and_those_that_predict_refuses_are_said(tmp_path, monkeypatch, config):
+    names = [
+        "NORMAL/a.png",
+        "NORMAL/b.jpe",
+        "NORMAL/ward/c.dcm",
+        "NORMAL/._a.png",
+        "PNEUMONIA/a.png",
+        "PNEUMONIA/e.png",
+    ]
     for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
-    return root
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "index.csv").write_text("path,patient\nNORMAL/a.png,7\nPNEUMONIA/e.png,7\n")
+    told = {"b.jpe": ({"decision": "not assessed", "reason": "in colour"}, [3.0]), "c.dcm": ({"problem": "cut"}, None)}
 
+    def assess(paths, released):
+        for path in paths:
+            row, logits = told.get(path.rsplit("/")[-1], ({"decision": "NORMAL"}, [-3.0 if "NORMAL" in path else 3.0]))
+            yield dict.fromkeys(films.COLUMNS, "") | row, logits and np.array(logits)
 
-def test_patients_are_those_of_index_csv_and_else_the_file(tmp_path):
-    folder(tmp_path, ["NORMAL/a.png", "NORMAL/b.png", "PNEUMONIA/c.png"])
-    (tmp_path / "index.csv").write_text("file,patient\nNORMAL/a.png,7\nPNEUMONIA/c.png,7\n")
-    table = score.index_folder(tmp_path)
-    assert table.label.tolist() == [0, 0, 1]
-    assert table.patient.tolist() == ["7", "b", "7"]
-
-
-def test_a_class_without_films_is_named(tmp_path):
+    monkeypatch.setattr(films, "assess_films", assess)
+    table, unread = score.predict(tmp_path, (0,))
+    assert unread == 1 and table.path.tolist() == ["NORMAL/a.png", "NORMAL/b.jpe", "PNEUMONIA/a.png", "PNEUMONIA/e.png"]
+    assert table.patient.tolist() == ["7", "NORMAL/b.jpe", "PNEUMONIA/a.png", "7"]
+    rows = score.figures(table, {(metrics.STUDY, 0): 0.5}, config).set_index("statistic")
+    assert (rows.films == 4).all() and (rows.not_assessed == 1).all()
+    assert rows["mean"].specificity == 0.5 and rows.mean_assessed.specificity == 1
+    one_class = score.figures(table.assign(reason=np.where(table.label, "", "x")), {(metrics.STUDY, 0): 0.5}, config)
+    assert "mean_assessed" not in one_class and (one_class.not_assessed == 2).all()
+    for path in (tmp_path / "PNEUMONIA").iterdir():
+        path.unlink()
     with pytest.raises(UserError, match="PNEUMONIA: no films"):
-        score.index_folder(folder(tmp_path, ["NORMAL/a.png"]))
+        score.predict(tmp_path, (0,))
 
 
 def test_films_of_both_are_compared_by_name_at_the_threshold_of_tune():

@@ -1,26 +1,28 @@
-"""Index and decoded images -> what is wrong with the data: shared patients, copies, shortcuts, the shift to test.
+"""Index and decoded films -> what is wrong with the data: shared patients, copies, shortcuts, the shift to test.
 
 A shortcut is a property that is not lung and yet predicts the class. Each is scored as a network would be: a small
 model learns it from the train split and predicts patients that it has not met.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy import sparse, special
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.neighbors import radius_neighbors_graph
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from xraylib.data.decode import area_means
 from xraylib.data.frames import Box
-from xraylib.data.index import CLASSES, SPLITS
+from xraylib.data.index import CLASSES, FOLDERS, SPLITS
 
 HASH_SIDE = 32  # difference hash of 32 x 32 = 1,024 bits
 
@@ -29,100 +31,83 @@ HASH_SIDE = 32  # difference hash of 32 x 32 = 1,024 bits
 NEAR = 64
 THUMBNAIL = 8  # pixels a side
 BORDER = 1 / 16  # of the side: collimator, markers and film edge, hardly any lung
-FOLDS = 5
-
-
-# --- patients and copies ---
 
 
 def flow(index: pd.DataFrame, skipped: pd.DataFrame) -> pd.DataFrame:
     """Films and children from the folder to the splits: columns name, parent, n_films, n_children, from the root on."""
-    files = len(index) + len(skipped)
-    rows = [
-        ("image files", "", files, index.patient.nunique()),
-        ("read", "image files", len(index), index.patient.nunique()),
-    ]
-    for folder in ("train", "val", "test"):
-        part = index[index.folder == folder]
-        rows.append((f"{folder} folder", "read", len(part), part.patient.nunique()))
-    for split in ("train", "tune"):
-        part = index[index.split == split]
-        rows.append((split, "train folder", len(part), part.patient.nunique()))
+    parts = [("read", "image files", index)]
+    parts += [(f"{folder} folder", "read", index[index.folder == folder]) for folder in FOLDERS]
+    parts += [(split, "train folder", index[index.split == split]) for split in ("train", "tune")]
+    rows = [("image files", "", len(index) + len(skipped), index.patient.nunique())]
+    rows += [(name, parent, len(part), part.patient.nunique()) for name, parent, part in parts]
     return pd.DataFrame(rows, columns=["name", "parent", "n_films", "n_children"])
 
 
 def shared_patients(index: pd.DataFrame) -> pd.DataFrame:
     """Patients that two splits share, by both keys: splits, patients (number and subtype), patients_bare_number."""
-    held = {key: {s: set(index[index.split == s][key]) for s in SPLITS} for key in ("patient", "patient_number")}
-    return pd.DataFrame(
-        [
-            {
-                "splits": f"{a}, {b}",
-                "patients": len(held["patient"][a] & held["patient"][b]),
-                "patients_bare_number": len(held["patient_number"][a] & held["patient_number"][b]),
-            }
-            for a, b in combinations(SPLITS, 2)
-        ]
-    )
+    table = pd.DataFrame({"splits": [f"{a}, {b}" for a, b in combinations(SPLITS, 2)]})
+    for key, column in (("patient", "patients"), ("patient_number", "patients_bare_number")):
+        held = [set(index[index.split == split][key]) for split in SPLITS]
+        table[column] = [len(a & b) for a, b in combinations(held, 2)]
+    return table
 
 
-def copies(index: pd.DataFrame, images: np.ndarray, near: int = NEAR) -> pd.DataFrame:
-    """Pairs of images that are copies of each other, byte for byte or nearly.
+def trimmed(index: pd.DataFrame) -> pd.DataFrame:
+    """Films whose uniform border was trimmed, so that it can be no framing cue: split, class, films, trimmed, share."""
+    rows = index.assign(**{"class": index.label.map(dict(enumerate(CLASSES))), "trimmed": index.trimmed > 0})
+    groups = rows.groupby([pd.Categorical(rows.split, SPLITS), "class"], observed=True).trimmed
+    table = groups.agg(films="size", trimmed="sum", share="mean")
+    return table.rename_axis(["split", "class"]).reset_index()
+
+
+def copies(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
+    """Pairs of films that are copies of each other, byte for byte or nearly.
 
     images: uint8 (len(index), size, size). Columns: first, second (paths), bits (Hamming distance of the difference
-    hashes, at most `near` unless the bytes are identical), identical, same_split, same_class, same_patient.
+    hashes, at most NEAR), identical, same_split, same_class, same_patient.
     """
-    first, second, bits = _near_pairs(difference_hash(images), near)
-    identical = index.sha256.to_numpy()[first] == index.sha256.to_numpy()[second]
-    table = pd.DataFrame(
-        {"first": index.path.to_numpy()[first], "second": index.path.to_numpy()[second], "bits": bits}
-    ).assign(identical=identical)
-    for column, name in (("split", "same_split"), ("label", "same_class"), ("patient", "same_patient")):
-        values = index[column].to_numpy()
-        table[name] = values[first] == values[second]
+    # Of bits, the squared Euclidean distance is the Hamming distance.
+    graph = radius_neighbors_graph(difference_hash(images).astype(float), (NEAR + 0.5) ** 0.5, mode="distance")
+    pairs = sparse.triu(graph, k=1, format="coo")
+    first, second = (index.iloc[rows].reset_index(drop=True) for rows in (pairs.row, pairs.col))
+    table = pd.DataFrame({"first": first.path, "second": second.path, "bits": np.rint(pairs.data**2).astype(int)})
+    same = {"identical": "sha256", "same_split": "split", "same_class": "label", "same_patient": "patient"}
+    table = table.assign(**{name: first[column] == second[column] for name, column in same.items()})
     return table.sort_values(["bits", "first", "second"], ignore_index=True)
 
 
 def count_copies(table: pd.DataFrame) -> pd.DataFrame:
     """`copies` counted: rows identical and near; columns pairs, of two patients, of two splits, of two classes."""
-    counts = {}
-    for name, part in (("identical", table[table.identical]), ("near", table[~table.identical])):
-        counts[name] = {
-            "pairs": len(part),
-            "of two patients": int((~part.same_patient).sum()),
-            "of two splits": int((~part.same_split).sum()),
-            "of two classes": int((~part.same_class).sum()),
-        }
-    return pd.DataFrame.from_dict(counts, orient="index").rename_axis("copies")
+    other = ~table[["same_patient", "same_split", "same_class"]].astype(bool)
+    counts = other.assign(pairs=True).groupby(np.where(table.identical, "identical", "near")).sum().astype(int)
+    counts.columns = ["of two patients", "of two splits", "of two classes", "pairs"]
+    counts = counts.reindex(["identical", "near"], fill_value=0).rename_axis("copies")
+    return counts[["pairs", "of two patients", "of two splits", "of two classes"]]
 
 
 def difference_hash(images: np.ndarray) -> np.ndarray:
-    """Whether brightness rises from each of 32 x 33 cells to its right neighbour: uint8 (n, 128), 1,024 bits an image.
+    """Whether brightness rises from each of 32 x 33 cells to its right neighbour: bool (n, 1024).
 
     It sees where things are and not how bright, sharp or large the file is (Krawetz 2013, "Kind of like that").
     """
-    cells = _cells(images, HASH_SIDE, HASH_SIDE + 1)
-    return np.packbits((cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(images), -1), axis=1)
+    means = _cell_means(images, HASH_SIDE, HASH_SIDE + 1)
+    return (means[:, :, 1:] > means[:, :, :-1]).reshape(len(images), -1)
 
 
-def _cells(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _cell_means(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Mean grey of rows x columns equal cells of each image: float32 (n, rows, columns)."""
     down, across = (area_means(images.shape[1], cells).astype(np.float32) for cells in (rows, columns))
-    return np.concatenate([down @ part @ across.T for part in _parts(images)])
+    return _in_parts(lambda part: down @ part @ across.T, images)
 
 
-def _near_pairs(hashes: np.ndarray, near: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """first < second and their distance, for all pairs at most `near` bits apart."""
-    words = hashes.view(np.uint64)
-    found = [np.empty((3, 0), int)]
-    for i in range(len(words) - 1):  # a row at a time: the full table of 10,000 images would take 800 MB
-        bits = np.bitwise_count(words[i] ^ words[i + 1 :]).sum(axis=1, dtype=int)
-        close = np.flatnonzero(bits <= near)
-        found.append(np.stack([np.full(len(close), i), i + 1 + close, bits[close]]))
-    return tuple(np.concatenate(found, axis=1))
+# Threads of OpenBLAS and OpenMP spin while they wait for each other: on busy cores small work takes 30 times as long.
+_on_one_thread = threadpool_limits.wrap(limits=1)
 
 
-# --- shortcuts ---
+@_on_one_thread
+def _in_parts(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+    """The function of the images as float32, computed for 2,048 at a time."""
+    return np.concatenate([function(images[i : i + 2048].astype(np.float32)) for i in range(0, len(images), 2048)])
 
 
 def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
@@ -133,20 +118,65 @@ def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     says so.
     """
     train, test = (np.flatnonzero(index.split == split) for split in ("train", "test"))
+    grey = _in_parts(lambda part: part.mean(axis=(1, 2), dtype=np.float64), images)
+    columns = _file_properties(index).assign(**{"colour mode": index["mode"], "mean grey": grey})
+    # A tree learns any dependence on one number, as up to ten steps.
+    tree = DecisionTreeClassifier(max_leaf_nodes=10, min_samples_leaf=0.01, class_weight="balanced", random_state=0)
+    properties = {str(name): (column.to_numpy(), tree) for name, column in columns.items()}
+    properties["border of the image"] = _border(images), _linear()
+    properties["8 x 8 thumbnail"] = _thumbnails(images), _linear()
     rows = []
-    for name, (values, learner, text) in _properties(index, images).items():
+    for name, (values, learner) in properties.items():
         row = {"property": name, "train": np.nan, "test": np.nan, "note": ""}
         if (values[train] == values[train[0]]).all():
-            row["note"] = f"all {len(train):,} train images alike: {text[train[0]]}"
+            row["note"] = f"all {len(train):,} train images alike: {values[train[0]]}"
         else:
-            row |= _aurocs(learner(), index, values, train, test)
+            numbers = pd.factorize(values)[0] if values.dtype == object else values
+            row |= _aurocs(learner, index, numbers, train, test)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
+def _file_properties(index: pd.DataFrame) -> pd.DataFrame:
+    columns = {
+        "width": index.width,
+        "height": index.height,
+        "aspect ratio": (index.width / index.height).round(3),
+        "bytes per pixel": (index.bytes / (index.width * index.height)).round(5),
+        "JPEG quality": index.quality,
+    }
+    return pd.DataFrame(columns)
+
+
+def _thumbnails(images: np.ndarray) -> np.ndarray:
+    return _cell_means(images, THUMBNAIL, THUMBNAIL).reshape(len(images), -1)
+
+
+def _border(images: np.ndarray) -> np.ndarray:
+    """Means of eight pieces of each of the four margins: float32 (n, 32)."""
+    wide = max(1, round(images.shape[1] * BORDER))
+    pieces = area_means(images.shape[1], 8).astype(np.float32)
+
+    def margins(part: np.ndarray) -> np.ndarray:
+        sides = (part[:, :wide].mean(1), part[:, -wide:].mean(1), part[:, :, :wide].mean(2), part[:, :, -wide:].mean(2))
+        return np.concatenate([side @ pieces.T for side in sides], axis=1)
+
+    return _in_parts(margins, images)
+
+
+def _linear():
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced"))
+
+
+def _out_of_fold(learner, values: np.ndarray, label: np.ndarray, patient: np.ndarray) -> np.ndarray:
+    """The probability of label 1 of each row, by a learner that met no film of its patient."""
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    return cross_val_predict(learner, values, label, groups=patient, cv=folds, method="predict_proba")[:, 1]
+
+
 def _aurocs(learner, index: pd.DataFrame, values: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
     """AUROC on the rows `train`, their patients held out in turn, and on the rows `test`, learned from `train`."""
-    label, patient = index.label.to_numpy(), index.patient.to_numpy()
+    values, label, patient = values.reshape(len(index), -1), index.label.to_numpy(), index.patient.to_numpy()
     held_out = _out_of_fold(learner, values[train], label[train], patient[train])
     on_test = learner.fit(values[train], label[train]).predict_proba(values[test])[:, 1]
     return {"train": roc_auc_score(label[train], held_out), "test": roc_auc_score(label[test], on_test)}
@@ -159,78 +189,15 @@ def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     logistic regression on 8 x 8 pixels.
     """
     train = (index.split == "train").to_numpy()
-    of_file = pd.DataFrame(_file_properties(index)).assign(grey=(index["mode"] == "L").to_numpy())
+    of_file = _file_properties(index).assign(grey=index["mode"] == "L").to_numpy(float)
     forest = RandomForestClassifier(200, min_samples_leaf=5, class_weight="balanced", random_state=0)
+    columns = ["path", "folder", "split", "label", "subtype", "patient"]
     probabilities = {"majority": np.ones(len(index))}
-    for name, values, learner in (
-        ("metadata", of_file.to_numpy(), forest),
-        ("thumbnail", _thumbnails(images), _linear()),
-    ):
+    for name, values, learner in (("metadata", of_file, forest), ("thumbnail", _thumbnails(images), _linear())):
         probabilities[name] = learner.fit(values[train], index.label[train]).predict_proba(values)[:, 1]
-    rows = index[["path", "folder", "split", "label", "subtype", "patient"]]
-    logits = {name: logit(np.clip(p, 1e-7, 1 - 1e-7)) for name, p in probabilities.items()}  # finite at 0 and 1
-    table = pd.concat([rows.assign(network=n, seed=0, logit=x) for n, x in logits.items()], ignore_index=True)
-    return table[["network", "seed", *rows.columns, "logit"]]
-
-
-def _properties(index: pd.DataFrame, images: np.ndarray) -> dict[str, tuple[np.ndarray, Callable, Sequence]]:
-    """Name -> (values (n, features), what learns from them, how a value is written)."""
-    columns = _file_properties(index)
-    grey = np.concatenate([part.mean(axis=(1, 2), dtype=np.float64) for part in _parts(images)])
-    modes, _ = pd.factorize(index["mode"])
-    border, thumbnails = _border(images), _thumbnails(images)
-    return {
-        **{name: (values[:, None], _steps, values) for name, values in columns.items()},
-        "colour mode": (modes[:, None], _steps, index["mode"].to_numpy()),
-        "mean grey": (grey[:, None], _steps, grey),
-        "border of the image": (border, _linear, border),
-        "8 x 8 thumbnail": (thumbnails, _linear, thumbnails),
-    }
-
-
-def _file_properties(index: pd.DataFrame) -> dict[str, np.ndarray]:
-    columns = {
-        "width": index.width,
-        "height": index.height,
-        "aspect ratio": (index.width / index.height).round(3),
-        "bytes per pixel": (index.bytes / (index.width * index.height)).round(5),
-        "JPEG quality": index.quality,
-    }
-    return {name: column.to_numpy() for name, column in columns.items()}
-
-
-def _steps() -> DecisionTreeClassifier:
-    """Learns any dependence on one number, as up to ten steps."""
-    return DecisionTreeClassifier(max_leaf_nodes=10, min_samples_leaf=0.01, class_weight="balanced", random_state=0)
-
-
-def _linear():
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced"))
-
-
-def _out_of_fold(learner, values: np.ndarray, label: np.ndarray, patient: np.ndarray) -> np.ndarray:
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    return cross_val_predict(learner, values, label, groups=patient, cv=folds, method="predict_proba")[:, 1]
-
-
-def _thumbnails(images: np.ndarray) -> np.ndarray:
-    return _cells(images, THUMBNAIL, THUMBNAIL).reshape(len(images), -1)
-
-
-def _border(images: np.ndarray) -> np.ndarray:
-    """Means of eight pieces of each of the four margins: float32 (n, 32)."""
-    wide = max(1, round(images.shape[1] * BORDER))
-    pieces = area_means(images.shape[1], 8).astype(np.float32)
-    margins = []
-    for part in _parts(images):
-        sides = (part[:, :wide].mean(1), part[:, -wide:].mean(1), part[:, :, :wide].mean(2), part[:, :, -wide:].mean(2))
-        margins.append(np.concatenate([side @ pieces.T for side in sides], axis=1))
-    return np.concatenate(margins)
-
-
-def _parts(images: np.ndarray, at_once: int = 2048) -> Iterator[np.ndarray]:
-    """Some images at a time, as float32."""
-    return (images[i : i + at_once].astype(np.float32) for i in range(0, len(images), at_once))
+    logits = {name: special.logit(np.clip(p, 1e-7, 1 - 1e-7)) for name, p in probabilities.items()}  # finite at 0 and 1
+    table = pd.concat([index[columns].assign(network=name, seed=0, logit=x) for name, x in logits.items()])
+    return table[["network", "seed", *columns, "logit"]].reset_index(drop=True)
 
 
 def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -240,14 +207,11 @@ def box_properties(boxes: Sequence[Box | None] | np.ndarray, index: pd.DataFrame
     """
     edges = np.array([(np.nan,) * 4 if box is None else box for box in boxes])
     left, top, right, bottom = edges.T
-    width, height = (right - left) * index.width.to_numpy(), (bottom - top) * index.height.to_numpy()
-    return {
-        "box of the lungs": edges,
-        "height of the box": bottom - top,
-        "width / height of the box": width / height,
-    }
+    ratio = (right - left) * index.width.to_numpy() / ((bottom - top) * index.height.to_numpy())
+    return {"box of the lungs": edges, "height of the box": bottom - top, "width / height of the box": ratio}
 
 
+@_on_one_thread
 def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFrame:
     """How well each property predicts the class: columns property, films, train, test (AUROCs).
 
@@ -256,16 +220,12 @@ def framing(index: pd.DataFrame, properties: dict[str, np.ndarray]) -> pd.DataFr
     """
     rows = []
     for name, values in properties.items():
-        values = values.reshape(len(index), -1)
-        known = np.isfinite(values).all(axis=1)
+        known = np.isfinite(values.reshape(len(index), -1)).all(axis=1)
         train, test = (np.flatnonzero(known & (index.split == split)) for split in ("train", "test"))
         learner = HistGradientBoostingClassifier(max_iter=100, random_state=0)
         aurocs = _aurocs(learner, index, values, train, test)
         rows.append({"property": name, "films": len(train) + len(test)} | aurocs)
     return pd.DataFrame(rows)
-
-
-# --- the shift from train to test ---
 
 
 def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
@@ -275,9 +235,7 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     one row per class, "AUROC of 8 x 8 pixels", whose value in `test` is the AUROC of a classifier of 8 x 8 thumbnails
     that tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
     """
-    grey = grey_statistics(images)
-    thumbnails = _thumbnails(images)
-    rows = []
+    grey, thumbnails, rows = grey_statistics(images), _thumbnails(images), []
     for label, name in enumerate(CLASSES):
         train, test = (((index.label == label) & (index.split == s)).to_numpy() for s in ("train", "test"))
         for statistic, values in grey.items():
@@ -286,16 +244,17 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
             row = {"train": a.mean(), "test": b.mean(), "train_sd": a.std(ddof=1), "test_sd": b.std(ddof=1)}
             rows.append({"label": name, "statistic": statistic} | row | {"effect": effect})
         both = train | test
-        apart = _out_of_fold(_linear(), thumbnails[both], test[both].astype(int), index.patient.to_numpy()[both])
-        auroc = roc_auc_score(test[both], apart)
+        predicted = _out_of_fold(_linear(), thumbnails[both], test[both].astype(int), index.patient.to_numpy()[both])
+        auroc = roc_auc_score(test[both], predicted)
         rows.append({"label": name, "statistic": "AUROC of 8 x 8 pixels", "train": np.nan, "test": auroc})
     return pd.DataFrame(rows)
 
 
 def grey_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """Per image, in grey levels (0 to 255): mean, contrast (SD) and sharpness (mean step between neighbours)."""
-    values = [
-        [part.mean(axis=(1, 2)), part.std(axis=(1, 2)), np.abs(np.diff(part, axis=2)).mean(axis=(1, 2))]
-        for part in _parts(images)
-    ]
-    return dict(zip(("mean grey", "contrast", "sharpness"), np.concatenate(values, axis=1), strict=True))
+    statistics = {
+        "mean grey": lambda part: part.mean(axis=(1, 2)),
+        "contrast": lambda part: part.std(axis=(1, 2)),
+        "sharpness": lambda part: np.abs(np.diff(part, axis=2)).mean(axis=(1, 2)),
+    }
+    return {name: _in_parts(function, images) for name, function in statistics.items()}

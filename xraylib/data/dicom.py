@@ -1,221 +1,220 @@
 """A DICOM film -> grey levels as a viewer shows them, and what its header says that the study's films are not."""
 
+import contextlib
 import re
 import subprocess
 import sys
 import tempfile
+import unicodedata
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from simplejpeg import decode_jpeg
 
-from xraylib.data.decode import MOST_PIXELS, check_regular, shrink
-
-SUFFIXES = {".dcm", ".dicom"}
 PLAIN_FILMS = {"CR", "DX", "RG", "RF", "OT"}  # computed, digital and film radiography; OT: not said
-FRONTAL = {"AP", "PA", "LLD", "RLD"}  # LLD and RLD: lying on the left or right side, seen from the front
+CHEST = re.compile("CHEST|THORAX|TORAX|TORACE|LUNG|PULM|CXR")  # in headers of several languages
+OTHER_PART = re.compile(r"\b(ABDOM|PELVI|SKULL|SPINE|HAND\b|WRIST|ELBOW|SHOULDER|HIP\b|KNEE|FOOT|ANKLE|FEMUR|HUMER)")
+# LLD and RLD: lying on the left or right side, seen from the front
+FRONTAL = re.compile(r"\b(A[-./]?P|P[-./]?A|LLD|RLD|FRONTAL)\b|ANTERO-? ?POSTERIOR|POSTERO-? ?ANTERIOR")
+LATERAL = re.compile(r"\b(LAT|LLAT|RLAT|LL|RL|[LR][AP]O)\b|\b(LATERA|LATERO|PROFIL|PERFIL|SEITL|OBL)")  # and oblique
 FRONTAL_CODES = {"R-10206", "399348003", "R-10214", "272479007"}  # antero-posterior, postero-anterior: SRT, SNOMED CT
+FREE_TEXT = ("SeriesDescription", "ProtocolName")
+DATES = ("StudyDate", "AcquisitionDate", "AcquisitionDateTime", "SeriesDate", "ContentDate")
 YEARS = (1, 5)  # of the study's children
 ADULT = 18
 TIME_LIMIT = 60  # seconds for one film in the process that decodes it
 
-_BEGINNINGS = {bytes([group, 0, element, 0]) for group in (2, 8) for element in (0, 1, 2, 5, 8, 16, 22, 24)}
-_PILLOW = {  # JPEG baseline and extended, JPEG 2000 lossless and lossy
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.90",
-    "1.2.840.10008.1.2.4.91",
-}
-_RLE = "1.2.840.10008.1.2.5"
-_DECODE = """
-import sys, numpy, pydicom
-from pydicom.pixels import pixel_array
-levels = pixel_array(pydicom.dcmread(sys.argv[1], force=True), decoding_plugin="gdcm")
-numpy.save(sys.argv[2], levels)
+_OPTIONAL = (  # an empty one is as an absent one, which pydicom's functions don't know
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction"),
+    *("WindowCenter", "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+)
+_PLAIN = """
+import gdcm, sys
+reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+reader.SetFileName(sys.argv[1])
+change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
+reader.Read() or sys.exit("gdcm cannot read it")
+change.SetInput(reader.GetImage())
+change.Change() or sys.exit("gdcm cannot decode it")
+writer.SetFileName(sys.argv[2])
+writer.SetFile(reader.GetFile())
+writer.SetImage(change.GetOutput())
+writer.Write() or sys.exit("gdcm cannot write it")
 """
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file is named as DICOM, or has no suffix and begins as DICOM does, with its preamble or without."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix and not path.suffix[1:].isdigit():  # names such as 1.2.840.113619 end in a number
-        return False
-    return path.is_file() and _begins_as_dicom(path)
-
-
-def _begins_as_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(132)
-    return start[128:] == b"DICM" or start[:4] in _BEGINNINGS
-
-
-def read(path: Path, size: int) -> tuple[np.ndarray, list[str], list[str]]:
-    """The film, uint8 (size, size); why it is not to be assessed; and what to warn of: a phrase each.
+def read(path: Path, most_pixels: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """The film, uint8 (rows, columns[, 3]); why it is not to be assessed; and what to warn of: a phrase each.
 
     Grey levels are those that DCMTK shows: rescaled, windowed (VOI LUT or the first window; without either, from the
     lowest to the highest level), MONOCHROME1 inverted, so that bone is bright. Raises ValueError for what is no single
-    film and for what cannot be decoded, OSError where the file cannot be read.
+    film of at most most_pixels and for what cannot be decoded, OSError where the file cannot be read.
     """
     import pydicom  # most folders hold none, and start without it
 
-    check_regular(path)
-    if not _begins_as_dicom(path):
-        raise ValueError("no DICOM file, though it is named so")
     try:
         header = pydicom.dcmread(path, force=True)
-        _check(header)
-        levels = _pixels(header, path)
+        _check(header, most_pixels)
+        levels = _stored(header, path)
         coloured = levels.ndim == 3 or header.PhotometricInterpretation == "PALETTE COLOR"
         shown = _coloured(levels, header) if coloured else _windowed(levels, header)
-        grey = Image.fromarray((255 * np.clip(shown, 0, 1)).round().astype(np.uint8))
-        return shrink(grey, size), *_unlike_the_study(header)
+        return np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8), *_unlike_the_study(header)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # pydicom, zlib and struct fail each in their own way
         raise ValueError(f"DICOM: {error}") from error
 
 
-def _check(header: Any) -> None:
+def _check(header: Any, most_pixels: int) -> None:
     if "Rows" not in header or not any(name in header for name in ("PixelData", "FloatPixelData")):
         raise ValueError("without an image")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ValueError(f"{frames} frames; wanted one film")
-    if header.Rows * header.Columns > MOST_PIXELS:
-        raise ValueError(f"{header.Columns} x {header.Rows} pixels; wanted at most {MOST_PIXELS:,}")
+    if header.Rows * header.Columns > most_pixels:
+        raise ValueError(f"{header.Columns} x {header.Rows} pixels; wanted at most {most_pixels:,}")
 
 
-def _pixels(header: Any, path: Path) -> np.ndarray:
+def _stored(header: Any, path: Path) -> np.ndarray:
     """Stored levels, (rows, columns) or (rows, columns, 3)."""
     from pydicom import uid
-    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import generate_frames
     from pydicom.pixels import pixel_array
 
-    meta = getattr(header, "file_meta", None)
-    if meta is None or not meta.get("TransferSyntaxUID"):  # a file without preamble
-        implicit, little = header.original_encoding
-        plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        header.file_meta = FileMetaDataset()
-        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else plain
+    if not header.file_meta.get("TransferSyntaxUID"):  # a file without preamble
+        implicit, _ = header.original_encoding
+        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
     syntax = header.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated or syntax == _RLE:
-        levels = pixel_array(header)
-    elif syntax in _PILLOW:
+    if syntax == uid.JPEGBaseline8Bit:
+        decode_jpeg(next(generate_frames(header.PixelData, number_of_frames=1)), "GRAY")  # raises if it is damaged
+    if syntax in (uid.JPEGBaseline8Bit, *uid.JPEG2000TransferSyntaxes):
         levels = pixel_array(header, decoding_plugin="pillow")
+    elif syntax.is_encapsulated and syntax != uid.RLELossless:
+        levels = pixel_array(_plain(path))
     else:
-        levels = _decode_apart(path)
+        unused = header.get("HighBit", -1) + 1 - header.get("BitsStored", 0)  # lower bits, which pydicom would take
+        levels = pixel_array(header, bits_stored=header.HighBit + 1) >> unused if unused > 0 else pixel_array(header)
     if not np.isfinite(levels).all():
         raise ValueError("pixels that are no finite numbers")
     return levels
 
 
-def _decode_apart(path: Path) -> np.ndarray:
-    """Stored levels as gdcm decodes them, in a process of its own: it aborts on some damaged files, and may hang."""
+def _plain(path: Path) -> Any:
+    """The film uncompressed by gdcm, in a process of its own: it aborts on some damaged files, and may hang."""
+    import pydicom
+
     with tempfile.TemporaryDirectory() as folder:
-        levels = Path(folder, "levels.npy")
-        command = [sys.executable, "-P", "-c", _DECODE, str(path), str(levels)]
+        plain = Path(folder, "plain.dcm")
+        command = [sys.executable, "-P", "-c", _PLAIN, str(path), str(plain)]
         try:
             ended = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:
             raise ValueError(f"damaged: the decoder took more than {TIME_LIMIT} s") from None
-        if ended.returncode:
-            said = ended.stderr.decode(errors="replace").split("\n")[-2:-1]
-            raise ValueError(" ".join(["damaged: the decoder ended.", *said]))
-        return np.load(levels)
+        said = ended.stderr.decode(errors="replace")
+        damage = re.search("Corrupt JPEG.*|Premature end.*", said)  # after which gdcm goes on
+        if damage or ended.returncode:
+            raise ValueError(f"damaged: {damage[0] if damage else said.strip() or 'the decoder ended'}")
+        return pydicom.dcmread(plain)
 
 
 def _coloured(levels: np.ndarray, header: Any) -> np.ndarray:
-    """Mean of the channels, float64 in [0, 1]."""
+    """Channels, float64 (rows, columns, 3) in [0, 1]."""
     from pydicom.pixels import apply_color_lut
 
-    channels = apply_color_lut(levels, header) if header.PhotometricInterpretation == "PALETTE COLOR" else levels
-    return channels.mean(axis=-1) / np.iinfo(channels.dtype).max
+    if levels.ndim == 3:
+        return levels / (2**header.BitsStored - 1)
+    channels = apply_color_lut(levels, header)[..., :3]
+    return channels / np.iinfo(channels.dtype).max
 
 
 def _windowed(levels: np.ndarray, header: Any) -> np.ndarray:
-    """Float64 in [0, 1], bone bright; PS3.3 C.7.6.3.1.2, C.11.1 and C.11.2."""
-    padding = levels == _number(header, "PixelPaddingValue")
-    stored = levels.astype(np.float64)
-    table = _table(header, "ModalityLUTSequence", stored)
-    slope, intercept = _number(header, "RescaleSlope"), _number(header, "RescaleIntercept")
-    if table is not None:
-        stored = table[0]
-    elif slope and intercept is not None:
-        stored = stored * slope + intercept
-    shown = _voi(stored, header)
-    if shown is None:
-        inside = stored[~padding] if padding.any() and not padding.all() else stored
-        shown = (stored - inside.min()) / max(inside.max() - inside.min(), 1e-9)
+    """Float64 in [0, 1], bone bright; PS3.3 C.7.6.3.1.2, C.11.1, C.11.2 and C.11.6."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    for name in _OPTIONAL:
+        if name in header and not header[name].value and header[name].value != 0:
+            delattr(header, name)
+    padding = _padding(levels, header)
+    whole = levels.astype(np.int64) if levels.dtype.kind in "iu" else levels
+    if header.get("ModalityLUTSequence"):
+        rescaled, _ = _by_table(whole, header, "ModalityLUTSequence", apply_modality_lut)
+    else:
+        rescaled = apply_modality_lut(whole, header)
+    if header.get("VOILUTSequence"):
+        shown, top = _by_table(rescaled, header, "VOILUTSequence", apply_voi_lut)
+        shown = shown / top
+    elif header.get("WindowWidth") and "WindowCenter" in header:
+        for name in ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"):
+            header.pop(name, None)
+        header.BitsStored, header.PixelRepresentation = 16, 0  # what pydicom scales the window to
+        shown = apply_voi_lut(rescaled, header) / 65535
+    else:
+        if padding.all():
+            raise ValueError("padding alone")
+        low, high = film_range(levels[~padding])
+        inside = rescaled[(levels >= low) & (levels <= high) & ~padding]
+        shown = (rescaled - inside.min()) / max(inside.max() - inside.min(), 1e-9)
     shown = np.clip(shown, 0, 1)
-    if header.PhotometricInterpretation == "MONOCHROME1":
+    shape = _text(header, "PresentationLUTShape")  # where it is given it decides, as in DCMTK
+    if shape == "INVERSE" or (not shape and header.PhotometricInterpretation == "MONOCHROME1"):
         shown = 1 - shown
     return np.where(padding, 0.0, shown)  # what surrounds the film is black, as in the study's
 
 
-def _voi(levels: np.ndarray, header: Any) -> np.ndarray | None:
-    """Levels through the VOI look-up table or the first window, float64; None where the header has neither."""
-    table = _table(header, "VOILUTSequence", levels)
-    if table is not None:
-        return table[0] / (2 ** table[1] - 1)
-    centre, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
-    function = _text(header, "VOILUTFunction")
-    if centre is None or width is None or width <= 0 or (width < 1 and function not in ("LINEAR_EXACT", "SIGMOID")):
-        return None
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (levels - centre) / width, -700, 700)))
-    if function == "LINEAR_EXACT":
-        return (levels - centre) / width + 0.5
-    return (levels - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5
+def _padding(levels: np.ndarray, header: Any) -> np.ndarray:
+    """Which pixels hold no film, bool (rows, columns); PS3.3 C.7.5.1.1.2."""
+    ends = [header.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    first, last = ends[0], ends[0] if ends[1] is None else ends[1]
+    if first is None:
+        return np.zeros(levels.shape, bool)
+    return (levels >= min(first, last)) & (levels <= max(first, last))
 
 
-def _table(header: Any, name: str, levels: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Levels through the first look-up table of a sequence, and the table's bits; None where there is no table."""
-    sequence = header.get(name)
-    item = sequence[0] if sequence else None
-    if item is None or not item.get("LUTDescriptor") or not item.get("LUTData"):
-        return None
-    count, first, bits = (int(value) for value in item.LUTDescriptor)
+def film_range(levels: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest level of a film, without marks and padding that are far away."""
+    found = np.unique(levels).astype(np.float64)
+    while len(found) > 2:
+        gaps = np.diff(found)
+        widest = int(gaps.argmax())
+        if gaps[widest] <= (found[-1] - found[0]) / 2:  # far away: the film keeps more than half of the grey levels
+            break
+        found = max(found[: widest + 1], found[widest + 1 :], key=len)  # the film has more levels than a mark
+    return found[0], found[-1]
+
+
+def _by_table(levels: np.ndarray, header: Any, name: str, apply: Callable) -> tuple[np.ndarray, int]:
+    """Levels through the first look-up table of a sequence, and the highest value that the table's bits allow.
+
+    Raises ValueError for a table that pydicom would misread.
+    """
+    count, first, bits = (int(value) for value in header[name].value[0].LUTDescriptor)
     count = count or 65536
-    if levels.min() < 0 and first > 32767:  # a signed number, read as unsigned
-        first -= 65536
-    data = item.LUTData
-    if isinstance(data, bytes):
-        order = "<u2" if header.original_encoding[1] else ">u2"
-        data = np.frombuffer(data[: len(data) // 2 * 2], order) if len(data) >= 2 * count else np.frombuffer(data, "u1")
-    entries = np.atleast_1d(np.asarray(data, np.int64))[:count]
-    if len(entries) < count:
-        raise ValueError(f"{name} of {len(entries)} entries; wanted {count}")
-    bits = max(bits if 8 <= bits <= 16 else 8, int(entries.max()).bit_length())
-    return entries[np.clip(levels - first, 0, count - 1).astype(np.int64)].astype(np.float64), bits
-
-
-def _number(header: Any, name: str) -> float | None:
-    """The first value of a numeric tag; None where the tag is absent or empty. ValueError where it is no number."""
-    value = header.get(name)
-    if value is not None and not isinstance(value, (str, bytes, int, float)):
-        value = next(iter(value), None) if hasattr(value, "__iter__") else value
-    if value is None or value in ("", b""):
-        return None
-    number = float(value)
-    if not np.isfinite(number):
-        raise ValueError(f"{name} is {value}")
-    return number
+    allowed = (8, 16) if name == "ModalityLUTSequence" else (8, *range(10, 17))
+    if bits not in allowed or (bits == 8 and count > 256):
+        raise ValueError(f"{name} of {bits} bits and {count} entries")
+    lowest = first - 65536 if first > 32767 and levels.min() < 0 else first  # a signed number, read as unsigned
+    entry = np.clip(levels - lowest, 0, count - 1).astype(np.int64)  # pydicom takes others modulo its bits
+    found, top = apply(entry + first, header), 2**bits - 1
+    if found.max() > top:
+        raise ValueError(f"{name} of {bits} bits and entries of up to {found.max()}")
+    return found, top
 
 
 def _text(header: Any, name: str) -> str:
-    return str(header.get(name) or "").strip().upper()
+    """A tag in capitals, without accents and with spaces for underscores; "" where it is absent."""
+    plain = unicodedata.normalize("NFKD", str(header.get(name) or "").replace("_", " "))
+    return plain.encode("ascii", "ignore").decode().strip().upper()
 
 
 def _unlike_the_study(header: Any) -> tuple[list[str], list[str]]:
-    """Why the film is not to be assessed (another kind, part, view, an adult, colour), and what to warn of."""
+    """Why the film is not to be assessed (another kind, part, view, an adult), and what to warn of."""
     refused, warned = [], []
     if (modality := _text(header, "Modality")) and modality not in PLAIN_FILMS:
         refused.append(f"modality {modality}")
-    if (part := _text(header, "BodyPartExamined")) and not any(word in part for word in ("CHEST", "THORAX", "LUNG")):
-        refused.append(f"body part {part}")
+    refused += [f"body part {part}" for part in _other_parts(header)]
     refused += [f"view {view}" for view in _other_views(header)]
     years = _years(header)
     if years is not None and years >= ADULT:
@@ -223,33 +222,50 @@ def _unlike_the_study(header: Any) -> tuple[list[str], list[str]]:
     elif years is not None and not YEARS[0] <= years < YEARS[1] + 1:
         age = "under 1 year old" if years < 1 else f"{int(years)} years old"
         warned.append(f"{age}; the study's children are {YEARS[0]} to {YEARS[1]}")
-    if not _text(header, "PhotometricInterpretation").startswith("MONOCHROME"):
-        refused.append("in colour")
     return refused, warned
+
+
+def _other_parts(header: Any) -> list[str]:
+    """The parts of the body that the header names and that are not the chest."""
+    parts = [_text(header, "BodyPartExamined")]
+    parts += [_text(item, "CodeMeaning") for item in header.get("AnatomicRegionSequence") or []]
+    free = [text for name in FREE_TEXT if OTHER_PART.search(text := _text(header, name))]
+    return [part for part in parts + free if part and not CHEST.search(part)]
 
 
 def _other_views(header: Any) -> list[str]:
     """The views that the header names and that are not frontal."""
-    view = _text(header, "ViewPosition")
-    found = [view] if view and view not in FRONTAL else []
+    found = []
+    if (view := _text(header, "ViewPosition")) and (LATERAL.search(view) or not FRONTAL.search(view)):
+        found.append(view)
     for item in header.get("ViewCodeSequence") or []:
         meaning, code = _text(item, "CodeMeaning"), _text(item, "CodeValue")
-        plain = re.sub("[^A-Z]", "", meaning)
-        if (meaning or code) and code not in FRONTAL_CODES and plain not in {"ANTEROPOSTERIOR", "POSTEROANTERIOR"}:
+        frontal = code in FRONTAL_CODES or (FRONTAL.search(meaning) and not LATERAL.search(meaning))
+        if (meaning or code) and not frontal:
             found.append(meaning or code)
+    texts = [_text(header, name) for name in FREE_TEXT]  # which often name no view, or all of a study
+    found += [text for text in texts if LATERAL.search(text) and not FRONTAL.search(text)]
+    orientation = [str(way) for way in header.get("PatientOrientation") or []]  # where rows and columns lead: L and F
+    if any(way[:1] in ("A", "P") for way in orientation):  # to front or back, which a frontal film does not show
+        found.append("\\".join(orientation))
     return found
 
 
 def _years(header: Any) -> float | None:
-    """Age in years from PatientAge (034Y, 018M, 003W, 010D, or years without unit), else from birth and study date."""
-    if age := re.fullmatch(r"(\d+)\s*([DWMY]?).*", _text(header, "PatientAge")):
-        return int(age[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1, "": 1}[age[2]]
-    dates = [_text(header, name)[:8] for name in ("PatientBirthDate", "StudyDate")]
-    if not dates[1]:
-        dates[1] = (_text(header, "AcquisitionDate") or _text(header, "SeriesDate") or _text(header, "ContentDate"))[:8]
-    try:
-        born, taken = (datetime.strptime(date, "%Y%m%d") for date in dates)
-    except ValueError:
-        return None
-    days = (taken - born).days
-    return days / 365.25 if days >= 0 else None
+    """Age in years, the higher of PatientAge (034Y, 018M, 003W, 010D, or years without unit) and that of the dates."""
+    ages = []
+    if age := re.search(r"(\d+)\s*([DWMY]?)", _text(header, "PatientAge")):
+        ages.append(int(age[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1, "": 1}[age[2]])
+    born = _date(header, "PatientBirthDate")
+    taken = next(filter(None, (_date(header, name) for name in DATES)), None)
+    if born and taken and taken >= born:
+        ages.append((taken - born).days / 365.25)
+    return max(ages, default=None)
+
+
+def _date(header: Any, name: str) -> datetime | None:
+    """The day of a date or a time, with or without marks between its numbers; None where there is none."""
+    for form in ("%Y%m%d", "%d%m%Y"):
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(re.sub(r"\D", "", _text(header, name))[:8], form)
+    return None

@@ -12,7 +12,7 @@ MASK = 48  # pixels a side of the lung mask that it gives
 FAINT = 0.3  # lung probabilities below count as 0
 TAIL = 0.01  # share of the lung's mass that lies outside of the box on each side
 LEAST_LUNG = 0.04  # share of the film: with less lung, no lungs are found
-DARK, BRIGHT = 2, 98  # percentiles of the frame's grey levels that become black and white
+STRETCH = 2, 98  # percentiles of the frame's grey levels that become black and white
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in shares of the film
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -44,19 +44,16 @@ def _ends(mass: np.ndarray) -> tuple[float, float]:
 def frame(film: np.ndarray, box: Box | None, size: int, stretch: bool = True) -> np.ndarray:
     """The film inside the box, uint8 (h, w) -> uint8 (size, size); the whole film where the box is None.
 
-    stretch: the 2nd and the 98th percentile of the grey levels become 0 and 255.
+    stretch: the 2nd percentile of the grey levels becomes 0 and the 98th 255.
     """
     height, width = film.shape
     left, top, right, bottom = box or WHOLE
     corners = (left * width, top * height, right * width, bottom * height)
-    cut = Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS, box=corners)
-    return stretched(np.asarray(cut)) if stretch else np.asarray(cut)
-
-
-def stretched(image: np.ndarray) -> np.ndarray:
-    """The image with its 2nd percentile of grey levels at 0 and its 98th at 255, uint8."""
-    low, high = np.percentile(image, (DARK, BRIGHT))
-    return np.rint(np.clip((image - low) * (255 / max(high - low, 1)), 0, 255)).astype(np.uint8)
+    cut = np.asarray(Image.fromarray(film).resize((size, size), Image.Resampling.LANCZOS, box=corners))
+    if stretch:
+        low, high = np.percentile(cut, STRETCH)
+        cut = np.rint(np.clip((cut - low) * (255 / max(high - low, 1)), 0, 255)).astype(np.uint8)
+    return cut
 
 
 def seen_in(box: Box, frame: Box | None) -> Box:
@@ -66,9 +63,9 @@ def seen_in(box: Box, frame: Box | None) -> Box:
     return (box[0] - left) / width, (box[1] - top) / height, (box[2] - left) / width, (box[3] - top) / height
 
 
-def area_of_overlap(a: Box, b: Box) -> float:
+def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes, in [0, 1]."""
-    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    both = wide * high
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)

@@ -1,4 +1,4 @@
-"""Index of images: a chest_xray folder -> one row per image, with label, subtype, patient, split, size and hash."""
+"""Index of films: a chest_xray folder -> one row a film, with label, subtype, patient, split, size and hash."""
 
 import hashlib
 import os
@@ -6,20 +6,20 @@ import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from xraylib.config import Config
-from xraylib.data.decode import SUFFIXES, check_regular, opened, turn_upright, walk
-from xraylib.files import UserError
+from xraylib.data import walk
+from xraylib.data.decode import read
+from xraylib.files import UserError, printable
 
 FOLDERS = ("train", "val", "test")
 SPLITS = ("train", "tune", "val", "test")
@@ -27,8 +27,8 @@ CLASSES = ("NORMAL", "PNEUMONIA")  # their positions are their labels
 REMEDY = "Get the images with: make data. Or name a chest_xray folder: make reproduce DATA=folder."
 WORKERS = min(os.cpu_count() or 1, 8)  # files at once: 8 of MOST_PIXELS at 4 bytes are 1.3 GB, and no more is ever held
 LEAST_SIDE = 16  # pixels; the smallest image published has 127: fewer show no lung
-CHUNK = 512  # files whose rows are awaited together
-COLUMNS = ("path", "folder", "split", "label", "subtype", "patient", "patient_number", "width", "height", "sha256")
+COLUMNS = ["path", "folder", "split", "label", "subtype", "patient", "patient_number"]
+COLUMNS += ["width", "height", "mode", "quality", "trimmed", "bytes", "sha256"]
 
 # Counted in the archive; Kaggle's page says 5,863 images, the true number is 5,856.
 OFFICIAL = {
@@ -42,25 +42,29 @@ OFFICIAL = {
     ("test", "virus"): 148,
 }
 
-_PNEUMONIA = re.compile(r"(person\d+)_(bacteria|virus)_\d+", re.IGNORECASE)
-_NORMAL = re.compile(r"(?P<series>NORMAL2-)?(?P<number>IM-\d+)-\d+", re.IGNORECASE)
+_KAGGLE = re.compile(r"(person\d+)_(bacteria|virus)_\d+|((?:NORMAL2-)?(IM-\d+))-\d+", re.IGNORECASE)
+_MENDELEY = re.compile(r"(normal|bacteria|virus)-(\d+)-\d+", re.IGNORECASE)
 
 
-def parse_name(name: str) -> tuple[str, str, str]:
-    """Subtype, patient and bare-number patient key of a file name.
+def parse_name(path: str) -> tuple[str, str, str]:
+    """Subtype, patient and bare-number patient key of a film, by its path in the data set.
 
     "person1_virus_6.jpeg" -> ("virus", "person1_virus", "person1"): bacteria and virus run separate counters, so that
     the patient is number and subtype. "NORMAL2-IM-0587-0001-0002.jpeg" -> ("normal", "NORMAL2-IM-0587", "IM-0587"): the
-    prefix counts. A name of another form is a patient of its own, of subtype "unknown".
+    prefix counts. In the first publication (Mendeley Data), "VIRUS-1008087-0001.jpeg" -> ("virus", "virus-1008087",
+    "1008087"). A film whose name has another form is a patient of its own, whose key is the path: "0.jpeg" may be in
+    each folder.
     """
-    stem = Path(name).stem
-    if match := _PNEUMONIA.match(stem):
-        number, subtype = match[1].lower(), match[2].lower()
-        return subtype, f"{number}_{subtype}", number
-    if match := _NORMAL.match(stem):
-        number = match["number"].upper()
-        return "normal", (match["series"] or "").upper() + number, number
-    return "unknown", stem, stem
+    name = Path(path).name
+    if match := _KAGGLE.match(name):
+        person, subtype, series, number = match.groups()
+        if person:
+            return subtype.lower(), f"{person}_{subtype}".lower(), person.lower()
+        return "normal", series.upper(), number.upper()
+    if match := _MENDELEY.match(name):
+        subtype, number = match[1].lower(), match[2]
+        return subtype, f"{subtype}-{number}", number
+    return "normal" if CLASSES[0] in Path(path).parts else "unknown", path, path
 
 
 def find_root(path: Path) -> Path:
@@ -69,169 +73,86 @@ def find_root(path: Path) -> Path:
     The archive holds the images twice, in chest_xray/ and in chest_xray/chest_xray/; exactly one root is ever walked.
     Raises UserError where neither is a chest_xray folder.
     """
-    if not path.is_dir():
-        found = "no folder, but a file" if path.is_file() else "no such folder"
-        raise UserError(f"{path}: {found}. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
     for root in (path, path / "chest_xray"):
         if (root / "train").is_dir():
             return root
-    found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-    raise UserError(f"{path}: no train folder inside; found {found}. Wanted train/, val/ and test/. {REMEDY}")
+    reason = "no train folder inside" if path.is_dir() else "no such folder"
+    raise UserError(f"{path}: {reason}. Wanted a chest_xray folder with train/, val/ and test/. {REMEDY}")
 
 
-def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> list[Path]:
-    """The image files of root/<folders>/{NORMAL,PNEUMONIA}, sorted, those of folders inside included.
+def list_images(root: Path, folders: Sequence[str] = FOLDERS) -> tuple[list[Path], list[tuple[str, str]]]:
+    """What may be a film in root/<folders>/{NORMAL,PNEUMONIA}, sorted, and path and reason of the other files there.
 
-    What has an image's name is listed, be it a broken link or a folder: build_index says what is wrong with it.
-    Raises UserError where a folder is missing or holds no image.
+    Raises OSError where a folder is missing or may not be read.
     """
-    files = []
-    apart = [root, *(root / folder / name for folder in FOLDERS for name in ("", *CLASSES))]  # a link keeps no label
+    films, left_out = [], []
+    apart = [root, *(root / folder for folder in FOLDERS)]  # a link keeps no label
     for folder in folders:
-        for name in CLASSES:
-            directory = _directory(root, folder, name)
-            inside = [Path(file) for file in walk(directory, strict=True, apart=apart) if _is_named_image(file)]
-            if not inside:
-                wanted = ", ".join(sorted(SUFFIXES))
-                raise UserError(f"{directory}: no images. Wanted at least one file ending in {wanted}. {REMEDY}")
-            files += inside
-    return sorted(files)
-
-
-def _is_named_image(file: str | Path) -> bool:
-    return Path(file).suffix.lower() in SUFFIXES
-
-
-def _left_out(root: Path, listed: Sequence[Path]) -> pd.DataFrame:
-    """The files of train, val and test that are not listed (path, reason), but for hidden ones."""
-    known = {str(file) for file in listed}
-    rows = []
-    for folder in FOLDERS:
-        apart = [root, *(root / other for other in FOLDERS)]
-        for file in walk(root / folder, strict=True, apart=apart):
-            if file not in known:
-                reason = f"not in a folder {' or '.join(CLASSES)}" if _is_named_image(file) else "no image by its name"
-                rows.append({"path": _printable(Path(file).relative_to(root)), "reason": reason})
-    return pd.DataFrame(rows, columns=["path", "reason"])
-
-
-def _printable(path: Path) -> str:
-    """The path with forward slashes; bytes that are not UTF-8 are replaced."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
-
-
-def _directory(root: Path, *parts: str) -> Path:
-    directory = root
-    for part in parts:
-        if not (directory / part).is_dir():
-            there = sorted(p.name for p in directory.iterdir() if p.is_dir())
-            near = get_close_matches(part.lower(), [name.lower() for name in there], n=1)
-            hint = f" Found {', '.join(there) or 'no folders'}" + ("; rename it?" if near else ".")
-            raise UserError(f"{root}: no {'/'.join(parts)} folder.{hint} {REMEDY}")
-        directory = directory / part
-    return directory
+        named, others = walk.films(root / folder, strict=True, apart=apart)
+        left_out += [(_shown(file, root), "no film by its name or content") for file in others]
+        for file in named:
+            if Path(file).relative_to(root).parts[1] in CLASSES:
+                films.append(Path(file))
+            else:
+                left_out.append((_shown(file, root), f"not in a folder {' or '.join(CLASSES)}"))
+    return sorted(films), left_out
 
 
 def build_index(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The index table, and the table of files of train, val and test that were left out (path, reason).
 
-    Reads every file once: its bytes are hashed, and decoded to the end at the JPEG decoder's smallest scale, so that
-    whatever is in the index can be trained on. Shows progress. The sample profile keeps config.sample_patients a group.
+    Each file is read as the study reads its film, so that whatever is in the index can be trained on. Shows progress.
+    The sample profile keeps config.sample_patients a group.
 
-    Raises UserError where a folder is missing, holds no image, or has no readable one.
+    Raises UserError where a folder is missing or has no film that can be read.
     """
     try:
         root = find_root(config.data)
-        files = list_images(root)
-        left_out = _left_out(root, files)
-    except OSError as error:  # an unreadable folder, or a loop of links
+        files, left_out = list_images(root)
+    except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}. Wanted a folder that you may read. {REMEDY}") from error
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ThreadPoolExecutor(WORKERS) as pool:
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata: what matters raises, and is listed
-        rows = _rows(files, root)
-    table = pd.DataFrame(rows)
-    skipped = pd.concat([table.loc[table.reason != "", ["path", "reason"]], left_out]).sort_values("path")
-    skipped = skipped.reset_index(drop=True)
-    index = table[table.reason == ""].drop(columns="reason").reset_index(drop=True)
-    index = index.astype({"width": "int64", "height": "int64", "quality": "int64"})
-    for folder in FOLDERS:
-        for label, name in enumerate(CLASSES):
-            if not ((index.folder == folder) & (index.label == label)).any():
-                first = skipped[skipped.path.str.startswith(f"{folder}/{name}/")].iloc[0]
-                raise UserError(f"{root / folder / name}: no readable image; {first.path}: {first.reason}. {REMEDY}")
+        reading = pool.map(lambda file: _row(file, root, config.film_size), files)
+        rows = list(tqdm(reading, "reading films", len(files), delay=5))
+    index = pd.DataFrame([row for row in rows if isinstance(row, dict)], columns=COLUMNS)
+    unread = [row for row in rows if isinstance(row, tuple)]
+    skipped = pd.DataFrame(sorted(unread + left_out), columns=["path", "reason"])
+    for folder, (label, name) in product(FOLDERS, enumerate(CLASSES)):
+        if not ((index.folder == folder) & (index.label == label)).any():
+            first = next((": ".join(row) for row in unread if row[0].startswith(f"{folder}/{name}/")), "")
+            reason = f"no film that can be read ({first})" if first else "no films"
+            raise UserError(f"{root / folder / name}: {reason}. Wanted at least one film. {REMEDY}")
     if config.sample_patients:
         index = sample_patients(index, config.sample_patients, config.split_seed)
-    index.insert(2, "split", assign_splits(index, config.tune_folds, config.split_seed))
-    return index, skipped
+    return index.assign(split=assign_splits(index, config.tune_folds, config.split_seed)), skipped
 
 
-def _rows(files: list[Path], root: Path) -> list[dict]:
-    """A row per file, in order, by WORKERS threads; shows progress."""
-    rows: list[dict] = []
-    with ThreadPoolExecutor(WORKERS) as pool, tqdm(total=len(files), desc="reading images", delay=5) as bar:
-        for start in range(0, len(files), CHUNK):
-            rows += pool.map(lambda path: _row(path, root), files[start : start + CHUNK])
-            bar.update(len(rows) - bar.n)
-    return rows
+def _shown(path: Path | str, root: Path) -> str:
+    """The path inside root as a table shows it, with forward slashes."""
+    return printable(Path(path).relative_to(root).as_posix())
 
 
-def _row(path: Path, root: Path) -> dict:
-    relative = path.relative_to(root)
-    subtype, patient, number = parse_name(path.name)
-    row = {
-        "path": _printable(relative),
-        "folder": relative.parts[0],
-        "label": CLASSES.index(relative.parts[1]),
-        "subtype": subtype,
-        "patient": patient,
-        "patient_number": number,
-        "width": 0,
-        "height": 0,
-        "mode": "",
-        "quality": 0,
-        "bytes": 0,
-        "sha256": "",
-        "reason": "" if _printable(relative) == relative.as_posix() else "the file's name is not UTF-8; rename it",
-    }
-    if row["reason"]:
-        return row
+def _row(path: Path, root: Path, size: int) -> dict | tuple[str, str]:
+    """The row of a film (COLUMNS but split), or its path and the reason why it cannot be read."""
+    shown = _shown(path, root)
     try:
-        check_regular(path)
-        row |= {"bytes": path.stat().st_size, "sha256": _sha256(path), **_look(path)}
+        if shown != path.relative_to(root).as_posix():
+            raise ValueError("control characters, or bytes that are not UTF-8, in its name; rename it")
+        film, data = read(path, size), path.read_bytes()
+        if min(film.width, film.height) < LEAST_SIDE:
+            raise ValueError(f"{film.width} x {film.height} pixels; wanted at least {LEAST_SIDE} a side")
+        if film.refused:
+            raise ValueError("; ".join(film.refused))
     except Exception as error:  # whatever a decoder makes of hostile bytes: the file is listed, and the others go on
-        row["reason"] = " ".join(f"{type(error).__name__}: {error}".replace(str(root) + os.sep, "").split())
-    return row
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # in pieces: a file may be larger than the memory
-
-
-def _look(path: Path) -> dict:
-    """Size and mode as in the file, after a decoding at the smallest scale that shows whether the file is whole."""
-    with opened(path) as image:
-        found = {"width": image.width, "height": image.height, "mode": image.mode, "quality": jpeg_quality(image)}
-        if min(image.size) < LEAST_SIDE:
-            raise ValueError(f"{image.width} x {image.height} pixels; wanted at least {LEAST_SIDE} a side")
-        image.draft("L", (1, 1))
-        turn_upright(image)
-        if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
-            raise ValueError("pixels that are no finite numbers")
-    return found
-
-
-def jpeg_quality(image: Image.Image) -> int:
-    """The quality, 1 to 100, that a JPEG file was saved with, from its luminance quantisation table; 0: no JPEG.
-
-    The Independent JPEG Group's library scales one standard table, whose entries sum to 3,685, by quality, and cuts
-    them at 255: below quality 25 the estimate is too high.
-    """
-    tables = getattr(image, "quantization", None)
-    if not tables:
-        return 0
-    scale = 100 * sum(tables[min(tables)]) / 3685
-    return round(min(100, max(1, (200 - scale) / 2 if scale <= 100 else 5000 / scale)))
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
+        reason = f"{kind}{error}".replace(str(root) + os.sep, "")
+        return shown, printable(" ".join(reason.split()))
+    folder, name, *_ = Path(shown).parts
+    row = {"path": shown, "folder": folder, "label": CLASSES.index(name)}
+    row |= dict(zip(("subtype", "patient", "patient_number"), parse_name(shown), strict=True))
+    row |= {name: getattr(film, name) for name in ("width", "height", "mode", "quality", "trimmed")}
+    return row | {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def compare_with_official(index: pd.DataFrame) -> pd.DataFrame:
@@ -285,14 +206,11 @@ def sample_patients(index: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 
 
 def load_index(config: Config) -> pd.DataFrame:
-    """The index table that notebook 01 wrote; UserError where it is not there yet."""
+    """The index table that notebook 01 wrote; UserError where it is not there yet, or of another version."""
     path = config.results / "index.csv"
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 01_explore first, or: make reproduce")
     index = pd.read_csv(path, dtype={"patient": str, "patient_number": str, "path": str}, keep_default_na=False)
     if missing := [column for column in COLUMNS if column not in index]:
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}; another version wrote it, or a hand. "
-            "Remove it and run notebook 01_explore again, or: make reproduce"
-        )
+        raise UserError(f"{path}: no column {', '.join(missing)}; another version wrote it. Run: make reproduce")
     return index

@@ -5,22 +5,20 @@ coefficient (1/cm). Every organ is an ellipsoid or a tube, whose path lengths ha
 PNEUMONIA differ by the lesion alone; pose, exposure, size and encoding are drawn independently of the class.
 """
 
-import argparse
-import os
 import shutil
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
 
-from xraylib.files import UNFINISHED, UserError, alone, mendable
+from xraylib.files import UNFINISHED, UserError, alone, writing
 
 GRID = 224  # pixels a side of the computed shadow
 FIELD = 22.0  # cm a side: the thorax of a child of about three years, with shoulders and upper abdomen
@@ -35,13 +33,13 @@ AIR = 2.0  # cm of lung along a ray that make it part of the lung fields; behind
 
 SEED = 0
 FILMS = 480
+KINDS = ("chest_xray", "masks", "lungs")  # the folders: films, where their lesions are, where their lungs are
 MARKER = "PHANTOMS.txt"
 NOTICE = "Synthetic phantoms drawn by xraylib.data.phantom: no patients, and no evidence about any.\n"
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image to be drawn: where it goes, and the numbers that seed its anatomy and its exposure."""
+class Item(NamedTuple):
+    """One film to be drawn: where it goes, and the numbers that seed its anatomy and its exposure."""
 
     path: str
     subtype: str
@@ -49,32 +47,22 @@ class Item:
     image: int
 
 
-# --- the list of images ---
-
-
 def plan(images: int) -> list[Item]:
-    """The images to draw, in the proportions of the archive (but with a val folder of 8 + 8, as it has)."""
-    rng = np.random.default_rng(SEED)
-    rest = images - 16
-    test, train = round(rest / 4), rest - round(rest / 4)
-    shares = {
-        "train": {"normal": 0.26, "bacteria": 0.48, "virus": 0.26},
-        "test": {"normal": 234 / 624, "bacteria": 242 / 624, "virus": 148 / 624},
-    }
+    """The films to draw, in the proportions of the archive (but with a val folder of 8 + 8, as it has)."""
+    rng, items, patient = np.random.default_rng(SEED), list[Item](), 0
+    test = round((images - 16) / 4)
     wanted = {("val", "normal"): 8, ("val", "bacteria"): 8}
-    for folder, n in (("train", train), ("test", test)):
-        counts = {subtype: round(share * n) for subtype, share in shares[folder].items()}
-        counts["bacteria"] += n - sum(counts.values())  # what rounding left over or took
+    for folder, n, normal, virus in (("train", images - 16 - test, 0.26, 0.26), ("test", test, 234 / 624, 148 / 624)):
+        counts = {"normal": round(normal * n), "bacteria": 0, "virus": round(virus * n)}
+        counts["bacteria"] = n - sum(counts.values())
         wanted |= {(folder, subtype): count for subtype, count in counts.items()}
-    items: list[Item] = []
-    patient = 0
     for (folder, subtype), left in wanted.items():
         while left > 0:
             patient += 1
             films = min(left, int(rng.choice([1, 2, 3], p=[0.75, 0.2, 0.05])))
             for film in range(films):
-                image = len(items)
-                items.append(Item(f"{folder}/{_name(subtype, patient, film, image)}", subtype, patient, image))
+                name = _name(subtype, patient, film, len(items))
+                items.append(Item(f"{folder}/{name}", subtype, patient, len(items)))
             left -= films
     return items
 
@@ -84,9 +72,6 @@ def _name(subtype: str, patient: int, film: int, image: int) -> str:
         series = "NORMAL2-" if patient % 2 else ""  # two series, as in the archive
         return f"NORMAL/{series}IM-{patient:04d}-0001{f'-{film:04d}' if film else ''}.jpeg"
     return f"PNEUMONIA/person{patient}_{subtype}_{image}.jpeg"
-
-
-# --- path lengths, in cm, on a grid of rays ---
 
 
 def _ellipsoid(x, y, centre, radii, angle: float = 0.0) -> np.ndarray:
@@ -131,11 +116,7 @@ def _clouds(rng: np.random.Generator, coarse: int) -> np.ndarray:
     return zoom(small, GRID / coarse, order=3)[:GRID, :GRID].astype(np.float32)
 
 
-# --- anatomy ---
-
-
-@dataclass(frozen=True)
-class Child:
+class Child(NamedTuple):
     """One child's proportions, factors about 1; the number seeds what varies more finely."""
 
     number: int
@@ -148,8 +129,7 @@ class Child:
 
 def _child(patient: int) -> Child:
     rng = np.random.default_rng([SEED, patient])
-    width, height, heart, vessels, fat = rng.uniform([0.92, 0.92, 0.85, 0.5, 0.8], [1.08, 1.08, 1.2, 1.3, 1.25])
-    return Child(patient, width, height, heart, vessels, fat)
+    return Child(patient, *rng.uniform([0.92, 0.92, 0.85, 0.5, 0.8], [1.08, 1.08, 1.2, 1.3, 1.25]))
 
 
 def _lungs(x, y, child: Child) -> tuple[np.ndarray, np.ndarray]:
@@ -217,9 +197,6 @@ def _vessels(x, y, child: Child) -> np.ndarray:
     return path * child.vessels
 
 
-# --- lesions ---
-
-
 def _bacterial(x, y, lungs, rng: np.random.Generator) -> np.ndarray:
     """Share of the air replaced, 0 to 1: one dense, bounded consolidation in one lobe, with air in its bronchi."""
     side = int(rng.integers(2))
@@ -256,9 +233,6 @@ def _viral(x, y, lungs, rng: np.random.Generator) -> np.ndarray:
     return np.clip(share, 0, 0.8) * ((lungs[0] > 0) | (lungs[1] > 0))
 
 
-# --- from shadow to film ---
-
-
 def lung_fields(item: Item) -> np.ndarray:
     """Where the rays meet more than AIR cm of lung, diseased or not: bool (GRID, GRID), without heart and domes."""
     x, y = _rays(np.random.default_rng([SEED, item.image, 3]))
@@ -266,18 +240,15 @@ def lung_fields(item: Item) -> np.ndarray:
     return left + right > AIR
 
 
-def shadow(item: Item, lesion: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Attenuation along each ray, float (GRID, GRID), and the mask of the lesion, bool (all False without one).
-
-    lesion=False draws the same child on the same table without the disease.
-    """
+def shadow(item: Item) -> tuple[np.ndarray, np.ndarray]:
+    """Attenuation along each ray, float (GRID, GRID), and the mask of the lesion, bool (all False without one)."""
     child = _child(item.patient)
     rng = np.random.default_rng([SEED, item.patient, 2])  # the disease is the child's, the pose is the film's
     x, y = _rays(np.random.default_rng([SEED, item.image, 3]))
     lungs = _lungs(x, y, child)
     air = lungs[0] + lungs[1]
     share = np.zeros_like(x)
-    if lesion and item.subtype != "normal":
+    if item.subtype != "normal":
         share = (_bacterial if item.subtype == "bacteria" else _viral)(x, y, lungs, rng)
     mask = (share > 0.15) & (air > 1.0)
     air = air * (1 - share)
@@ -344,70 +315,51 @@ def _furnish(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-# --- files ---
-
-
 def lesion_mask(root: Path, path: str) -> np.ndarray:
-    """Where the lesion of root/path is: bool (height, width); all False for NORMAL, which has no mask file."""
-    file = (root.parent / "masks" / path).with_suffix(".png")
-    with Image.open(file if file.exists() else root / path) as image:
-        return np.asarray(image) > 127 if file.exists() else np.zeros(image.size[::-1], bool)
-
-
-def lung_mask(root: Path, path: str) -> np.ndarray:
-    """Where the lung fields of root/path are: bool (height, width)."""
-    with Image.open((root.parent / "lungs" / path).with_suffix(".png")) as image:
+    """Where the lesion of root/path is: bool (height, width); all False for NORMAL."""
+    with Image.open((root.parent / "masks" / path).with_suffix(".png")) as image:
         return np.asarray(image) > 127
 
 
-def _draw_one(item: Item, root: Path, masks: Path, lungs: Path) -> None:
-    attenuation, mask = shadow(item)
-    image = expose(attenuation, item)
+def _draw_one(item: Item, home: Path) -> None:
+    attenuation, lesion = shadow(item)
+    film = expose(attenuation, item)
+    masks = [Image.fromarray(np.uint8(255) * mask) for mask in (lesion, lung_fields(item))]
+    pictures = [film, *(mask.resize(film.size, Image.Resampling.NEAREST) for mask in masks)]
     quality = int(np.random.default_rng([SEED, item.image, 5]).integers(70, 96))
-    (root / item.path).parent.mkdir(parents=True, exist_ok=True)
-    image.save(root / item.path, quality=quality, comment=b"synthetic phantom")
-    _save_mask(lung_fields(item), lungs / item.path, image.size)
-    if item.subtype != "normal":
-        _save_mask(mask, masks / item.path, image.size)
+    for kind, suffix, picture in zip(KINDS, (".jpeg", ".png", ".png"), pictures, strict=True):
+        file = (home / kind / item.path).with_suffix(suffix)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file, quality=quality, comment=b"synthetic phantom")
 
 
-def _save_mask(mask: np.ndarray, path: Path, size: tuple[int, int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.uint8(255) * mask).resize(size, Image.Resampling.NEAREST).save(path.with_suffix(".png"))
-
-
-def draw(root: Path, images: int = FILMS, processes: int | None = None) -> None:
+def draw(root: Path, images: int = FILMS) -> None:
     """Draw a chest_xray folder at `root`, and masks in root.parent: lesions in masks/, lungs in lungs/; all or nothing.
 
-    The bytes follow from `images` alone, whatever the number of processes (default: all cores).
+    The bytes follow from `images` alone. Shows progress; raises UserError where the folder cannot be written to.
     """
     items = plan(images)
-    with mendable(root):
+    with writing(root):
         root.parent.mkdir(parents=True, exist_ok=True)
-    with mendable(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as name:
-        new, masks, lungs = (Path(name) / part for part in ("chest_xray", "masks", "lungs"))
-        one = partial(_draw_one, root=new, masks=masks, lungs=lungs)
-        with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-            list(tqdm(pool.map(one, items, chunksize=8), "drawing phantoms", len(items), mininterval=2, delay=2))
-        (new / MARKER).write_text(NOTICE)
-        if hasattr(os, "sync"):
-            os.sync()  # a power cut must not leave the name of a whole folder on empty files
-        for source, target in ((masks, root.parent / "masks"), (lungs, root.parent / "lungs"), (new, root)):
-            shutil.rmtree(target, ignore_errors=True)
-            source.rename(target)
+        with tempfile.TemporaryDirectory(dir=root.parent, prefix=UNFINISHED) as home:
+            with ProcessPoolExecutor() as pool:
+                drawn = pool.map(partial(_draw_one, home=Path(home)), items, chunksize=8)
+                list(tqdm(drawn, "drawing phantoms", len(items), mininterval=2, delay=2))
+            (Path(home) / KINDS[0] / MARKER).write_text(NOTICE)
+            for kind in reversed(KINDS):
+                target = root.parent / kind if kind != KINDS[0] else root
+                shutil.rmtree(target, ignore_errors=True)
+                (Path(home) / kind).rename(target)
 
 
 def main() -> int:
     """Command line: python -m xraylib.data.phantom build/phantoms/chest_xray."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    folder = Path(sys.argv[1])
     try:
         with alone() as waited:
-            drawn, this = folder / MARKER, Path(__file__)
-            if waited and drawn.exists() and drawn.stat().st_mtime >= this.stat().st_mtime:
-                return 0
-            draw(folder)
+            drawn, code = folder / MARKER, Path(__file__)
+            if not (waited and drawn.exists() and drawn.stat().st_mtime >= code.stat().st_mtime):  # by another run
+                draw(folder)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,16 +1,14 @@
 """Findings in words: one table -> one sentence in Markdown, whose numbers and direction follow from the table.
 
-Each argument is the table of that name in results/; `table` is the one that the function is named after.
+A function is named after its result; its argument `table` is that result, another argument is the table of its name.
 """
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from xraylib.data.corruptions import described
-from xraylib.evaluation.metrics import PUBLISHED, STUDY, UNSCALED, net_benefit
-
-SHOWS = "**What this shows.** "
+from xraylib.evaluation.corruptions import described
+from xraylib.evaluation.metrics import PUBLISHED, STUDY, net_benefit
 
 
 def _value(row: pd.Series, name: str = "value") -> str:
@@ -27,10 +25,10 @@ def _compared(lower: float, upper: float, below: str, above: str, neither: str) 
     return below if upper < 0 else above if lower > 0 else neither
 
 
-def films(index: pd.DataFrame) -> str:
+def counts(index: pd.DataFrame) -> str:
     share = 100 * index.groupby("split").label.mean()
     return (
-        f"{SHOWS}Of the {len(index):,} films of {index.patient.nunique():,} children, {100 * index.label.mean():.0f} % "
+        f"Of the {len(index):,} films of {index.patient.nunique():,} children, {100 * index.label.mean():.0f} % "
         f"show pneumonia ({share['train']:.0f} % of train, {share['test']:.0f} % of test): calling every film "
         f"PNEUMONIA would be right for {share['test']:.0f} % of the test films."
     )
@@ -39,30 +37,14 @@ def films(index: pd.DataFrame) -> str:
 def patients(index: pd.DataFrame) -> str:
     counts = index.groupby("patient").size()
     return (
-        f"{SHOWS}{100 * (counts == 1).mean():.0f} % of the {len(counts):,} children have one film, one child has "
+        f"{100 * (counts == 1).mean():.0f} % of the {len(counts):,} children have one film, one child has "
         f"{counts.max()}: films of a child must stay together, so we divide by child."
-    )
-
-
-def official_counts(table: pd.DataFrame) -> str:
-    other = table[table.difference != 0].itertuples()
-    parts = ", ".join(f"{row.folder} {row.subtype} {row.difference:+,}" for row in other)
-    text = f"What differs: {parts}." if parts else "No folder differs."
-    return f"{SHOWS}{table.here.sum():,} of the {table.official.sum():,} films of the archive are here. {text}"
-
-
-def shared_patients(table: pd.DataFrame) -> str:
-    bare = table.set_index("splits").patients_bare_number
-    most = f", {bare.max()} of them between {bare.idxmax().replace(', ', ' and ')}" if bare.any() else ""
-    return (
-        f"{SHOWS}By number and subtype, pairs of splits share {table.patients.sum() or 'no'} children; by the bare "
-        f"number they seem to share {bare.sum() or 'none'}{most}."
     )
 
 
 def copies(table: pd.DataFrame) -> str:
     return (
-        f"{SHOWS}{len(table)} pairs of films look alike, {table.identical.sum()} of them byte for byte. "
+        f"{len(table)} pairs of films look alike, {table.identical.sum()} of them byte for byte. "
         f"{(~table.same_split).sum() or 'None'} of the pairs lie in two splits, where a copy is a leak; "
         f"{(~table.same_class).sum() or 'none'} in two classes, where it is a wrong label."
     )
@@ -71,31 +53,15 @@ def copies(table: pd.DataFrame) -> str:
 def shortcuts(table: pd.DataFrame) -> str:
     best = table.loc[table.train.idxmax()]
     return (
-        f"{SHOWS}The strongest, *{best.property}*, tells the class at AUROC {best.train:.3f} on children of train held "
+        f"The strongest, *{best.property}*, tells the class at AUROC {best.train:.3f} on children of train held "
         f"out in turn, and at {best.test:.3f} on test. A high figure proves nothing about lungs."
     )
 
 
-def shift(table: pd.DataFrame) -> str:
-    aurocs = table[table.statistic.str.contains("AUROC")]
-    parts = ", ".join(f"{row.label} {row.test:.3f}" for row in aurocs.itertuples())
-    return f"{SHOWS}8 x 8 pixels tell a test film from a train film of the same class at AUROC {parts} (0.5: alike)."
-
-
-def sizes(index: pd.DataFrame) -> str:
-    by = index.groupby("label")[["width", "height"]].median()
-    if index.width.nunique() == index.height.nunique() == 1:
-        return f"{SHOWS}Here every film has {by.width[0]:.0f} x {by.height[0]:.0f} pixels: no size to learn from."
-    normal, pneumonia = (f"{by.width[label]:,.0f} x {by.height[label]:,.0f}" for label in (0, 1))
-    word = "differ: the size tells the class" if (by.loc[0] / by.loc[1] - 1).abs().max() > 0.1 else "are much the same"
-    return f"{SHOWS}Medians of NORMAL films, {normal} pixels, and of PNEUMONIA films, {pneumonia}, {word}."
-
-
-def framing_film(table: pd.DataFrame, source: str) -> str:
-    """source: who found the lungs."""
+def framing_film(table: pd.DataFrame) -> str:
     box, height, aspect = table.itertuples()
     return (
-        f"{SHOWS}By {source}, the {box.property} in the film tells the class at AUROC {box.train:.3f} on children of "
+        f"The {box.property} in the film tells the class at AUROC {box.train:.3f} on children of "
         f"train held out in turn and {box.test:.3f} on test (n = {box.films:,} films); its height alone at "
         f"{height.train:.3f} and {height.test:.3f}, its width / height at {aspect.train:.3f} and {aspect.test:.3f}."
     )
@@ -107,16 +73,16 @@ def framing(table: pd.DataFrame) -> str:
     halved = frame.train - 0.5 < (film.train - 0.5) / 2
     crop = "takes most of the shortcut away" if halved else "leaves most of the shortcut"
     return (
-        f"{SHOWS}Where the lungs lie in the film tells the class at AUROC {film.train:.3f} on train and "
+        f"Where the lungs lie in the film tells the class at AUROC {film.train:.3f} on train and "
         f"{film.test:.3f} on test; where they lie in the frame, at {frame.train:.3f} and {frame.test:.3f}. "
         + (f"The crop {crop}." if film.train > 0.6 else "There is little that the crop could take away.")
     )
 
 
-def locator(lungs: pd.DataFrame) -> str:
-    test = lungs[lungs.split == "test"]
+def lungs(table: pd.DataFrame) -> str:
+    test = table[table.split == "test"]
     parts = ", ".join(f"{row['class']} {row.dice:.3f} (n = {row.films})" for _, row in test.iterrows())
-    return f"{SHOWS}Dice on test: {parts}. The box of the lungs overlaps people's by {test.iou.min():.2f} or more."
+    return f"Dice on test: {parts}. The box of the lungs overlaps people's by {test.iou.min():.2f} or more."
 
 
 def ablation(table: pd.DataFrame) -> str:
@@ -124,28 +90,28 @@ def ablation(table: pd.DataFrame) -> str:
     first, last = mean.loc[table.variant.iloc[0]], mean.loc[table.variant.iloc[-1]]
     kept = "whole film" if first.auroc.tune > last.auroc.tune else "crop"
     return (
-        f"{SHOWS}From *{table.variant.iloc[0]}* to *{table.variant.iloc[-1]}*, AUROC goes from {first.auroc.tune:.3f} "
+        f"From *{table.variant.iloc[0]}* to *{table.variant.iloc[-1]}*, AUROC goes from {first.auroc.tune:.3f} "
         f"to {last.auroc.tune:.3f} on tune and from {first.auroc.test:.3f} to {last.auroc.test:.3f} on test; accuracy "
         f"on test from {first.accuracy.test:.3f} to {last.accuracy.test:.3f}. A choice by tune alone would have kept "
         f"the {kept}."
     )
 
 
-def training(history: pd.DataFrame) -> str:
+def learning_curves(history: pd.DataFrame) -> str:
     own = history[history.network == STUDY]
     ends = own[own.epoch == own.epoch.max()]
     train, tune = (f"{ends[name].mean():.3f} ± {ends[name].std():.3f}" for name in ("accuracy", "tune_accuracy"))
     return (
-        f"{SHOWS}After {own.epoch.max()} epochs accuracy at 0.5 is {train} on the augmented frames of train and "
+        f"After {own.epoch.max()} epochs accuracy at 0.5 is {train} on the augmented frames of train and "
         f"{tune} on tune ({len(ends)} seeds), where AUROC is {ends.tune_auroc.mean():.3f}. The published curve has one "
         "point, measured on the films that it learned from."
     )
 
 
-def headline(metrics: pd.DataFrame) -> str:
+def operating_points(metrics: pd.DataFrame) -> str:
     own, published = (_on_test(metrics).loc[network] for network in (STUDY, PUBLISHED))
     return (
-        f"{SHOWS}On {own.n_films.iloc[0]:.0f} test films of {own.n_children.iloc[0]:.0f} children, this study's "
+        f"On {own.n_films.iloc[0]:.0f} test films of {own.n_children.iloc[0]:.0f} children, this study's "
         f"network has AUROC {_value(own.loc['auroc'])} and accuracy {_value(own.loc['accuracy'])}; the published one "
         f"{_value(published.loc['auroc'])} and {_value(published.loc['accuracy'])}. Of 100 films with pneumonia it "
         f"finds {100 * own.value.sensitivity:.0f}; of 100 normal films it calls "
@@ -153,60 +119,37 @@ def headline(metrics: pd.DataFrame) -> str:
     )
 
 
-def parts(table: pd.DataFrame) -> str:
-    own = table[(table.network == STUDY) & (table.statistic == "auroc")].set_index(["unit", "part"])
-    film, child = own.loc["film", "all"], own.loc["child", "all"]
-    text = f"{SHOWS}AUROC is {_value(film)} per film (n = {film.n_films}) and {_value(child)} per child "
-    text += f"(n = {child.n_children})."
-    if ("film", "unseen") not in own.index:
-        return text
-    earlier, unseen = own.loc["film", "earlier"], own.loc["film", "unseen"]
-    return (
-        f"{text} On the {unseen.n_films} films that were kept apart it is {_value(unseen)}, "
-        f"{'' if unseen.upper < earlier.lower else 'not '}clearly lower than on the {earlier.n_films} that earlier "
-        f"versions were scored on, {_value(earlier)}."
-    )
-
-
-def confusion(metrics: pd.DataFrame) -> str:
+def confusion_test(metrics: pd.DataFrame) -> str:
     test = _on_test(metrics)
     wrong = 100 - 100 * test.value
     counts = [f"{wrong[name, 'sensitivity']:.0f} and {wrong[name, 'specificity']:.0f}" for name in (STUDY, PUBLISHED)]
     return (
-        f"{SHOWS}Wrong decisions in 100 films with pneumonia and in 100 normal ones: this study's network {counts[0]}, "
+        f"Wrong decisions in 100 films with pneumonia and in 100 normal ones: this study's network {counts[0]}, "
         f"the published one {counts[1]} (n = {test.n_films.iloc[0]} test films)."
     )
 
 
-def curves(metrics: pd.DataFrame) -> str:
+def roc(metrics: pd.DataFrame) -> str:
     test, parts = _on_test(metrics), []
     for statistic in ("auroc", "average_precision"):
         own, published = test.loc[(STUDY, statistic)], test.loc[(PUBLISHED, statistic)]
         word = "higher than" if own.lower > published.upper else "not clearly higher than"
         parts.append(f"is {_value(own)}, {word} the published network's {_value(published)}")
-    return f"{SHOWS}On {own.n_films} test films, AUROC {parts[0]}; average precision {parts[1]}."
+    return f"On {own.n_films} test films, AUROC {parts[0]}; average precision {parts[1]}."
 
 
-def differences(table: pd.DataFrame) -> str:
-    parts = []
-    for _, row in table[table.statistic == "accuracy"].iterrows():
-        word = _compared(row.lower, row.upper, "lower", "higher", "not clearly different")
-        parts.append(f"{row.thresholds}: {word}, by {_value(row, 'difference')}")
-    return f"{SHOWS}Accuracy beside the published network's, on the same films: {'; '.join(parts)}."
-
-
-def tune_and_test(metrics: pd.DataFrame) -> str:
+def scores(metrics: pd.DataFrame) -> str:
     own = metrics[(metrics.network == STUDY) & (metrics.seed == "mean")].set_index(["statistic", "split"]).value
     parts = [f"{name} {own[name, 'tune']:.3f} and {own[name, 'test']:.3f}" for name in ("sensitivity", "specificity")]
-    return f"{SHOWS}At the threshold of tune, on tune and on test: {'; '.join(parts)}."
+    return f"At the threshold of tune, on tune and on test: {'; '.join(parts)}."
 
 
-def published_comparison(published_replay: pd.DataFrame) -> str:
-    by = published_replay.set_index("quantity")
+def published_replay(table: pd.DataFrame) -> str:
+    by = table.set_index("quantity")
     val, train = by[by.index.str.contains("val_accuracy")].iloc[0], by.loc["accuracy, train folder"]
     far = ((by.replayed - by.published).abs() > 2 * by.sd).sum()
     return (
-        f"{SHOWS}The published val_accuracy of {val.published:.4f} is {val.replayed:.4f} ± {val.sd:.4f} when replayed "
+        f"The published val_accuracy of {val.published:.4f} is {val.replayed:.4f} ± {val.sd:.4f} when replayed "
         f"({val.seeds:.0f} seeds), accuracy on the train folder {train.published:.4f} and {train.replayed:.4f} ± "
         f"{train.sd:.4f}. Of the {len(by)} quantities, {far or 'none'} lie further than two SD from the replay. "
         "None is measured on test."
@@ -219,23 +162,25 @@ def published_seen(table: pd.DataFrame) -> str:
     memory = "did not memorise" if seen.accuracy - others.accuracy < 0.02 else "does better on what it saw"
     alike = "look different" if test.specificity < others.specificity - 0.05 else "look like the others"
     return (
-        f"{SHOWS}Accuracy is {seen.accuracy:.3f} on the films that it learned from and {others.accuracy:.3f} on the "
+        f"Accuracy is {seen.accuracy:.3f} on the films that it learned from and {others.accuracy:.3f} on the "
         f"others of the same folder: it {memory}. On test it is {test.accuracy:.3f}, and specificity "
         f"{test.specificity:.3f} instead of {others.specificity:.3f}: the normal films of test {alike}."
     )
 
 
-def baselines(against_baselines: pd.DataFrame) -> str:
-    aurocs = against_baselines[against_baselines.statistic == "auroc"].set_index("network")
+def against_baselines(table: pd.DataFrame) -> str:
+    aurocs = table[table.statistic == "auroc"].set_index("network")
     best = aurocs.loc[aurocs.value.drop([STUDY, PUBLISHED]).idxmax()]
     return (
-        f"{SHOWS}The best baseline, *{best.name}*, has AUROC {best.value:.3f} on test, this study's network "
+        f"The best baseline, *{best.name}*, has AUROC {best.value:.3f} on test, this study's network "
         f"{aurocs.value[STUDY]:.3f}; the difference is {best.difference:.3f} ({best.difference_lower:.3f} to "
         f"{best.difference_upper:.3f})."
     )
 
 
-def field(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
+def comparison(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
+    if field.empty:
+        return "Nobody else has evaluated these films."
     own, fair, parts = _on_test(metrics).value[STUDY], field[field.test_chose_threshold != "yes"], []
     for statistic, name in (("auroc", "AUROC"), ("accuracy", "Accuracy")):
         alike, best = (some.loc[some[statistic].idxmax()] for some in (fair[fair.pretrained == "no"], fair))
@@ -243,42 +188,25 @@ def field(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
             f"{name} here is {own[statistic]:.3f}: the best without pretrained weights is {alike[statistic]:.3f} "
             f"({alike.source}); the best of all is {best[statistic]:.3f} ({best.source}). "
         )
-    return f"{SHOWS}{''.join(parts)}Rows whose threshold was chosen on test are not counted."
+    return f"{''.join(parts)}Rows whose threshold was chosen on test are not counted."
 
 
-def val_predictions(table: pd.DataFrame) -> str:
-    called = table[f"{UNSCALED}_decision"] == 1
-    own, published = ((table[f"{name}_decision"] == table.label).sum() for name in (STUDY, PUBLISHED))
-    return (
-        f"{SHOWS}From unscaled images, {called.sum()} of the {len(table)} films are called PNEUMONIA, "
-        f"{(called & (table.label == 0)).sum()} of them normal. From scaled ones, the published network decides "
-        f"{published} rightly, this study's {own} (one seed each)."
-    )
-
-
-def val(val_films: pd.DataFrame) -> str:
-    assessed = val_films[val_films.decision != "not assessed"]
+def val_films(table: pd.DataFrame) -> str:
+    assessed = table[table.decision != "not assessed"]
     right, n = int((assessed.decision == assessed.path.str.split("/").str[1]).sum()), len(assessed)
     lower = binomtest(right, n).proportion_ci().low if n else 0.0
     return (
-        f"{SHOWS}Of the {len(val_films)} films {n} are assessed, {right} of them rightly. That proves little: the true "
+        f"Of the {len(table)} films {n} are assessed, {right} of them rightly. That proves little: the true "
         f"accuracy may be as low as {100 * lower:.0f} % (95 % interval, Clopper-Pearson)."
     )
 
 
-def sixteen(table: pd.DataFrame) -> str:
-    """table: tables.sixteen."""
-    best = table.iloc[0]
-    text = f"{best.right:.0f} right of {best.of:.0f} prove no more than a true accuracy of at least"
-    return f"{SHOWS}{text} {100 * best.lower:.0f} %."
-
-
-def refused(ood: pd.DataFrame) -> str:
-    share = 100 * ood.groupby("wanted").not_assessed.agg(["min", "max"])
-    as_is = 100 * ood.set_index("kind").not_assessed["as it is"]
+def ood(table: pd.DataFrame) -> str:
+    share = 100 * table.groupby("wanted").not_assessed.agg(["min", "max"])
+    as_is = 100 * table.set_index("kind").not_assessed["as it is"]
     refused = share["min"]["not assessed"]
     return (
-        f"{SHOWS}{as_is:.1f} % of the test films are not assessed as they are, at most "
+        f"{as_is:.1f} % of the test films are not assessed as they are, at most "
         f"{share['max']['assessed']:.1f} % when shifted, cropped, darkened or flattened; of what is no such "
         f"film, {'all' if refused == 100 else f'at least {refused:.1f} %'} is refused."
     )
@@ -291,7 +219,7 @@ def robustness(table: pd.DataFrame) -> str:
     held = loss[loss.severity == 2].groupby("corruption").loss.max()
     worst = loss.loc[loss.loss.idxmax()]
     return (
-        f"{SHOWS}At middle severity, sensitivity and specificity stay within 0.05 of the clean films' under "
+        f"At middle severity, sensitivity and specificity stay within 0.05 of the clean films' under "
         f"{', '.join(held[held <= 0.05].index) or 'no corruption'}. Worst is "
         f"{described(worst)}: {worst.statistic} {worst.value:.3f} instead of {clean[worst.statistic]:.3f}."
     )
@@ -300,23 +228,13 @@ def robustness(table: pd.DataFrame) -> str:
 def subgroups(table: pd.DataFrame) -> str:
     ends = table.loc[[table.value.idxmin(), table.value.idxmax()]]
     low, high = (f"{row.part} ({row.statistic} {_value(row)}, n = {row.n_films})" for _, row in ends.iterrows())
-    return f"{SHOWS}Lowest: {low}. Highest: {high}. Where intervals overlap, a difference may be chance."
+    return f"Lowest: {low}. Highest: {high}. Where intervals overlap, a difference may be chance."
 
 
-def sensitivity_analyses(table: pd.DataFrame) -> str:
-    parts = []
-    for statistic, name in (("auroc", "AUROC"), ("accuracy", "accuracy")):
-        ends = table[table.statistic == statistic].sort_values("value", kind="stable").iloc[[0, -1]]
-        low, high = (f"{row.value:.3f} ({row.part}, n = {row.n_films})" for _, row in ends.iterrows())
-        same = ends.value.iloc[0] == ends.value.iloc[1]
-        parts.append(f"{name} is the same in all, {low}" if same else f"{name} goes from {low} to {high}")
-    return f"{SHOWS}Over these analyses, {'; '.join(parts)}."
-
-
-def calibration(metrics: pd.DataFrame) -> str:
+def reliability(metrics: pd.DataFrame) -> str:
     rows = _on_test(metrics).xs("expected_calibration_error", level="statistic")
     parts = ", ".join(f"{name} {_value(row)}" for name, row in rows.iterrows())
-    return f"{SHOWS}Mean gap between probability and frequency on test: {parts}."
+    return f"Mean gap between probability and frequency on test: {parts}."
 
 
 def decision_curve(test: pd.DataFrame) -> str:
@@ -327,43 +245,31 @@ def decision_curve(test: pd.DataFrame) -> str:
         benefit = np.mean([one.network for one in each], axis=0)
         parts.append(f"{network} at {(benefit > np.maximum(each[0].treat_all, 0)).sum()}")
     return (
-        f"{SHOWS}Of {len(thresholds)} threshold probabilities between 2 % and 60 %, these networks do more good than "
+        f"Of {len(thresholds)} threshold probabilities between 2 % and 60 %, these networks do more good than "
         f"treating all and than treating none: {', '.join(parts)} (n = {test.path.nunique()} films)."
     )
 
 
-def worst_errors(table: pd.DataFrame) -> str:
-    if table.empty:
-        return f"{SHOWS}No seed decides a test film wrongly."
-    seeds = table.seeds_wrong.max()
-    counts = [f"{(part.seeds_wrong == seeds).sum()} of {len(part)} {name}s" for name, part in table.groupby("error")]
-    worst = table.loc[(table.probability - (table.error == "false negative")).abs().idxmax()]
-    return (
-        f"{SHOWS}Of those listed, {' and '.join(counts)} are wrong with {seeds} of the seeds. "
-        f"Furthest off is a {worst.error} with a mean probability of {worst.probability:.3f}."
-    )
-
-
-def coverage(risk_coverage: pd.DataFrame) -> str:
-    own = risk_coverage[risk_coverage.network == STUDY].set_index("coverage").accuracy
+def abstaining(table: pd.DataFrame) -> str:
+    own = table[table.network == STUDY].set_index("share_decided").accuracy
     text = "Leaving a fifth of the films to a human reader takes accuracy on the others"
-    return f"{SHOWS}{text} from {own[1.0]:.3f} to {own[0.8]:.3f}."
+    return f"{text} from {own[1.0]:.3f} to {own[0.8]:.3f}."
 
 
-def hidden(hidden_regions: pd.DataFrame) -> str:
-    rows = hidden_regions[hidden_regions.network == STUDY].set_index("hidden")
+def hidden_regions(table: pd.DataFrame) -> str:
+    rows = table[table.network == STUDY].set_index("hidden")
     lungs, rest = rows.loc["lungs"], rows.loc["all but the lungs"]
     return (
-        f"{SHOWS}Without the lungs the network is {'at' if lungs.lower <= 0.5 else 'above'} chance: AUROC "
+        f"Without the lungs the network is {'at' if lungs.lower <= 0.5 else 'above'} chance: AUROC "
         f"{_value(lungs, 'auroc')}. With the lungs alone it is {_value(rest, 'auroc')} (n = {lungs.n_films} films)."
     )
 
 
-def pointing(pointing_game: pd.DataFrame) -> str:
-    hits = 100 * pointing_game.set_index("method").hits
+def pointing_game(table: pd.DataFrame) -> str:
+    hits = 100 * table.set_index("method").hits
     word = "more often than" if hits["Grad-CAM"] > hits["centre prior"] else "no more often than"
     return (
-        f"{SHOWS}Grad-CAM peaks in the lesion in {hits['Grad-CAM']:.0f} % of films, {word} the centre of the film "
+        f"Grad-CAM peaks in the lesion in {hits['Grad-CAM']:.0f} % of films, {word} the centre of the film "
         f"({hits['centre prior']:.0f} %); occlusion in {hits['occlusion']:.0f} %."
     )
 
@@ -373,19 +279,19 @@ def sanity_check(table: pd.DataFrame) -> str:
     parts = ", ".join(f"{name} {value:.2f}" for name, value in highest.items())
     word = "follow what was learned" if highest.max() < 0.5 else "partly show the film alone"
     return (
-        f"{SHOWS}With weights randomised, the correlation with the trained map is at most: {parts} "
+        f"With weights randomised, the correlation with the trained map is at most: {parts} "
         f"(n = {table.n_films.iloc[0]} films). These maps {word}."
     )
 
 
-def removal(removal_areas: pd.DataFrame) -> str:
+def deletion(deletion_areas: pd.DataFrame) -> str:
     words = ("better than", "worse than", "no better than")  # the smaller area is the better
-    maps = removal_areas[removal_areas.method != "centre prior"].itertuples()
+    maps = deletion_areas[deletion_areas.method != "centre prior"].itertuples()
     parts = [f"{m.method} does {_compared(m.difference_lower, m.difference_upper, *words)}" for m in maps]
-    return f"{SHOWS}By deletion: {'; '.join(f'{part} the centre of the film' for part in parts)}."
+    return f"By deletion: {'; '.join(f'{part} the centre of the film' for part in parts)}."
 
 
 def lung_share(table: pd.DataFrame) -> str:
     ratio = table[table.group == "all films"].ratio.iloc[0]
     word = "no more than" if ratio <= 1 else "little more than" if ratio < 1.1 else "more than"
-    return f"{SHOWS}The lungs hold {ratio:.2f} times their share of the map: {word} a map that knows nothing."
+    return f"The lungs hold {ratio:.2f} times their share of the map: {word} a map that knows nothing."

@@ -5,25 +5,26 @@ n_children. Thresholds come from `metrics.operating_points`, so nothing here is 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
-from scipy.stats import binomtest
+from scipy.special import expit, logit
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY, Config
-from xraylib.data.corruptions import CORRUPTIONS, Corruption, corrupt
+from xraylib.data import frames
+from xraylib.data.index import CLASSES
 from xraylib.evaluation import metrics
+from xraylib.evaluation.corruptions import CORRUPTIONS, Corruption, corrupt
 from xraylib.files import UserError, write_table
 
-HEADLINE = (*metrics.HEADLINE, "balanced_accuracy")
+REPORTED = (*metrics.HEADLINE, "balanced_accuracy")
 COUNTS, FIGURES = ["n_films", "n_children"], ["value", "sd", "lower", "upper"]
 RATES = ("accuracy", "sensitivity", "specificity")
 RUNS = 4  # of file numbers in a series
-AS_IS = Corruption(lambda x, amount, rng: x, "", (0.0,))
-COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
+UNCHANGED = Corruption(lambda x, amount, rng: x, "", (0.0,))
+SHARES_DECIDED = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 # As the author printed them; the confusion matrix (rows: true NORMAL, PNEUMONIA) is of the training folder.
 PUBLISHED_MATRIX = [[1151, 190], [409, 3466]]
@@ -62,18 +63,31 @@ def load_parts(config: Config) -> pd.Series:
     return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
 
 
+def load_field(config: Config) -> pd.DataFrame:
+    """What others report on the official test folder; without rows for phantoms, which nobody else has seen."""
+    field = pd.read_csv(REPOSITORY / "results" / "field.csv")
+    return field.iloc[:0] if config.phantoms else field
+
+
 def published_replay(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """The published figures beside the replayed ones: quantity, published, replayed (mean over seeds), sd, seeds."""
-    replayed = _replayed(predictions, history)
+    ends = history[history.network == metrics.PUBLISHED].drop_duplicates("seed", keep="last").set_index("seed")
+    rows = []
+    for seed, train, val in _replays(predictions):
+        rates = [train[name] for name in RATES]
+        rows.append([ends.accuracy[seed], ends.val_accuracy[seed], *rates, val.decision.mean()])
+    replayed = pd.DataFrame(rows, columns=list(PUBLISHED))
     table = pd.DataFrame({"published": PUBLISHED, "replayed": replayed.mean(), "sd": replayed.std()})
-    return table.rename_axis("quantity").reset_index().assign(seeds=len(replayed))
+    return table.rename_axis("quantity").reset_index().assign(seeds=len(rows))
 
 
-def replayed_per_seed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """quantity, source and value, published once and replayed once per seed, as plots.published_comparison wants it."""
-    figures = {"published": pd.DataFrame([PUBLISHED]), "replayed": _replayed(predictions, history)}
-    rows = pd.concat([table.assign(source=source) for source, table in figures.items()])
-    return rows.melt("source", var_name="quantity")[["quantity", "source", "value"]]
+def _replays(predictions: pd.DataFrame) -> Iterator[tuple[int, dict, pd.DataFrame]]:
+    """Each seed, its metrics.at_threshold on the train folder, and its decisions on the val folder, unscaled."""
+    rows = predictions.assign(decision=(predictions.probability >= metrics.FIXED).astype(int))
+    for seed, films in rows.groupby("seed"):
+        train = films[(films.network == metrics.PUBLISHED) & (films.folder == "train")]
+        val = films[films.network == metrics.UNSCALED].sort_values("path")
+        yield seed, metrics.at_threshold(train.label, train.probability, metrics.FIXED), val
 
 
 def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -82,66 +96,50 @@ def published_printed(predictions: pd.DataFrame) -> pd.DataFrame:
     The confusion matrix of the train folder (rows true NORMAL, PNEUMONIA) and the decisions on the val folder from
     unscaled images (the experiment skipped its sixteenth image).
     """
+    printed = {"published": _printed(PUBLISHED_MATRIX, PUBLISHED_VAL)}
+    for seed, train, val in _replays(predictions):
+        matrix = [[train["tn"], train["fp"]], [train["fn"], train["tp"]]]
+        printed[f"seed {seed}"] = _printed(matrix, dict(iter(val.groupby("label").decision)))
     quantities = ["confusion matrix, train folder", "val folder, NORMAL", "val folder, PNEUMONIA"]
-    printed = [str(PUBLISHED_MATRIX), *map(_digits, PUBLISHED_VAL.values())]
-    table = pd.DataFrame({"quantity": quantities, "published": printed})
-    for seed, found, val in _replays(predictions):
-        called = (val.probability >= metrics.FIXED).astype(int)
-        matrix = f"[[{found['tn']}, {found['fp']}], [{found['fn']}, {found['tp']}]]"
-        table[f"seed {seed}"] = [matrix, *(_digits(called[val.label == label]) for label in (0, 1))]
-    return table
+    return pd.DataFrame(printed, quantities).rename_axis("quantity").reset_index()
 
 
-def _digits(decisions: Iterable[int]) -> str:
-    return " ".join(map(str, decisions))
+def _printed(matrix: list[list[int]], decisions: Mapping[int, Iterable[int]]) -> list[str]:
+    return [str(matrix), *(" ".join(map(str, decisions[label])) for label in (0, 1))]
 
 
-def _replays(predictions: pd.DataFrame) -> Iterator[tuple[int, dict, pd.DataFrame]]:
-    """Each seed, its metrics.at_threshold on the train folder, and its unscaled predictions of the val folder."""
-    for seed, rows in predictions.groupby("seed"):
-        train = rows[(rows.network == metrics.PUBLISHED) & (rows.folder == "train")]
-        found = metrics.at_threshold(train.label, train.probability, metrics.FIXED)
-        yield seed, found, rows[rows.network == metrics.UNSCALED].sort_values("path")
-
-
-def _replayed(predictions: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """A row per seed, a column per quantity of PUBLISHED."""
-    ends = history[history.network == metrics.PUBLISHED].drop_duplicates("seed", keep="last").set_index("seed")
-    rows = []
-    for seed, found, val in _replays(predictions):
-        end, called = ends.loc[seed], (val.probability >= metrics.FIXED).mean()
-        rows.append([end.accuracy, end.val_accuracy, *(found[name] for name in RATES), called])
-    return pd.DataFrame(rows, columns=list(PUBLISHED))
+def seen_in_training(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
+    """Paths of the films that the published network learned from: the first of Keras' shuffle of the train folder."""
+    paths = index.path[index.folder == "train"]
+    order = np.random.RandomState(seed).permutation(len(paths))  # as Keras' Iterator draws it
+    return paths.iloc[order[: config.published_steps]]
 
 
 def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> pd.DataFrame:
     """The published network at 0.5 on the films that it learned from, the rest of their folder, and test.
 
-    seen: seed -> paths. Columns: films, n_films, accuracy, sensitivity, specificity (means over seeds), sd of accuracy.
+    seen: seed -> `seen_in_training`. Columns: films, n_films, accuracy, sensitivity, specificity (means over seeds), sd
+    of accuracy.
     """
     rows = []
     for seed, paths in seen.items():
-        own = predictions[(predictions.network == metrics.PUBLISHED) & (predictions.seed == seed)]
-        learned = own.path.isin(paths)
-        parts = {
-            "seen in training": learned,
-            "train folder, not seen": (own.folder == "train") & ~learned,
-            "test folder": own.folder == "test",
-        }
-        for name, mask in parts.items():
-            found = metrics.at_threshold(own.label[mask], own.probability[mask], metrics.FIXED)
-            rows.append({"films": name, "n_films": mask.sum()} | {key: found[key] for key in RATES})
-    table = pd.DataFrame(rows).groupby("films", sort=False)
-    return table.mean().assign(sd=table.accuracy.std()).reset_index()
+        films = predictions[(predictions.network == metrics.PUBLISHED) & (predictions.seed == seed)]
+        learned, train = films.path.isin(paths), films.folder == "train"
+        parts = {"seen in training": learned, "train folder, not seen": train & ~learned}
+        for name, mask in (parts | {"test folder": films.folder == "test"}).items():
+            figures = metrics.at_threshold(films.label[mask], films.probability[mask], metrics.FIXED)
+            rows.append({"films": name, "n_films": mask.sum()} | {key: figures[key] for key in RATES})
+    by = pd.DataFrame(rows).groupby("films", sort=False)
+    return by.mean().assign(sd=by.accuracy.std()).reset_index()
 
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
     """Test results as text: "mean ± SD over seeds (95 % interval over patients)"; table: metrics.csv."""
-    rows = table[(table.split == "test") & table.seed.isin(STUDY_NETWORKS) & table.statistic.isin(HEADLINE)]
+    rows = table[(table.split == "test") & table.seed.isin(STUDY_NETWORKS) & table.statistic.isin(REPORTED)]
     rows = rows.assign(text=[interval_text(row) for row in rows.itertuples()])
     wide = rows.pivot_table("text", ["network", "seed"], "statistic", aggfunc="first")
     wide.columns.name = f"test, {rows.n_films.iloc[0]} films of {rows.n_children.iloc[0]} children"
-    return wide[list(HEADLINE)]
+    return wide[list(REPORTED)]
 
 
 def interval_text(row) -> str:
@@ -158,12 +156,12 @@ def comparison(replay: pd.DataFrame, table: pd.DataFrame, compared: pd.DataFrame
     row, measured_on, n_films, n_children, statistic, value, sd, lower, upper, source, link, test_chose_threshold.
     """
     test = table[(table.split == "test") & table.statistic.isin(metrics.HEADLINE)]
-    own, published = test[test.network == metrics.STUDY], test[test.network == metrics.PUBLISHED]
+    study, published = test[test.network == metrics.STUDY], test[test.network == metrics.PUBLISHED]
     parts = {("published experiment", "published experiment, on test"): published[published.seed == "mean"]}
     parts |= {("baselines", name): compared[compared.network == network] for network, name in BASELINES.items()}
-    parts |= {("this study", name): own[own.seed == seed] for seed, name in STUDY_NETWORKS.items()}
+    parts |= {("this study", name): study[study.seed == seed] for seed, name in STUDY_NETWORKS.items()}
     here = pd.concat(parts, names=["group", "row", None]).reset_index(["group", "row"])
-    here = here.assign(measured_on="test", **own[COUNTS].iloc[0])
+    here = here.assign(measured_on="test", **study[COUNTS].iloc[0])
     columns = ["group", "row", "measured_on", *COUNTS, "statistic", *FIGURES, "source", "link", "test_chose_threshold"]
     rows = pd.concat([_train_folder_rows(replay, (index.folder == "train").sum()), here, _field_rows(field)])
     rows = rows.reset_index(drop=True).reindex(columns=columns)
@@ -190,11 +188,12 @@ def differences(predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
 
     Columns: thresholds ("published at 0.5" or "both on tune"), statistic, difference, lower, upper.
     """
-    both = predictions[predictions.network.isin((metrics.STUDY, metrics.PUBLISHED))]
-    own, published = (both[(both.network == n) & (both.split == "test")] for n in (metrics.STUDY, metrics.PUBLISHED))
-    points = {"published at 0.5": metrics.operating_points(both), "both on tune": metrics.operating_points(both, ())}
-    parts = {name: metrics.paired_bootstrap(own, published, at, config) for name, at in points.items()}
-    table = pd.concat({name: part.loc[list(HEADLINE)] for name, part in parts.items()})
+    networks = [metrics.STUDY, metrics.PUBLISHED]
+    rows = predictions[predictions.network.isin(networks)]
+    study, published = (rows[(rows.network == network) & (rows.split == "test")] for network in networks)
+    points = {"published at 0.5": metrics.operating_points(rows), "both on tune": metrics.operating_points(rows, ())}
+    parts = {name: metrics.paired_bootstrap(study, published, at, config) for name, at in points.items()}
+    table = pd.concat({name: part.loc[list(REPORTED)] for name, part in parts.items()})
     return table.rename_axis(["thresholds", "statistic"]).reset_index()
 
 
@@ -205,37 +204,33 @@ def against_baselines(predictions: pd.DataFrame, config: Config) -> pd.DataFrame
     difference_lower, difference_upper.
     """
     points = metrics.operating_points(predictions)
-    test = dict(tuple(predictions[predictions.split == "test"].groupby("network", sort=False)))
+    test = dict(iter(predictions[predictions.split == "test"].groupby("network", sort=False)))
     table = in_parts({name: (rows, points, metrics.HEADLINE) for name, rows in test.items()}, config, ["network"])
-    own = test.pop(metrics.STUDY)
-    against = {name: metrics.paired_bootstrap(own, rows, points, config) for name, rows in test.items()}
+    study = test.pop(metrics.STUDY)
+    against = {name: metrics.paired_bootstrap(study, rows, points, config) for name, rows in test.items()}
     differences = pd.concat(against, names=["network", "statistic"])
     differences = differences.rename(columns={side: f"difference_{side}" for side in ("lower", "upper")})
     return table.drop(columns=COUNTS).join(differences, on=["network", "statistic"])
 
 
-def record_test(table: pd.DataFrame, predictions: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Add this evaluation on test to results/test_ledger.csv and return the ledger; table: metrics.csv."""
-    mean = table[(table.network == metrics.STUDY) & (table.split == "test") & (table.seed == "mean")]
-    test = predictions[(predictions.split == "test") & (predictions.network == metrics.STUDY)]
-    return enter_ledger(metrics.STUDY, test, mean.set_index("statistic").value, config)
+def record_test(predictions: pd.DataFrame, points: Mapping, config: Config, name: str = metrics.STUDY) -> pd.DataFrame:
+    """Add an evaluation of the study's network on test to results/test_ledger.csv and return the ledger.
 
-
-def enter_ledger(network: str, test: pd.DataFrame, mean: pd.Series, config: Config) -> pd.DataFrame:
-    """Add an evaluation on test to results/test_ledger.csv and return the ledger.
-
-    test: predictions of all seeds on test; mean: statistic -> mean over seeds. The same predictions add no row. Only
-    the full profile and `make verify` keep earlier rows.
+    name: of the network there. The same predictions add no row. Only the full profile and `make verify` keep earlier
+    rows.
     """
+    test = predictions[(predictions.split == "test") & (predictions.network == metrics.STUDY)]
     path = config.results / "test_ledger.csv"
     keeps = config.profile in ("full", "verify") and path.exists()
-    ledger = pd.read_csv(path, dtype={"predictions": str}) if keeps else pd.DataFrame()
+    ledger = pd.read_csv(path, dtype={"predictions": str}) if keeps else pd.DataFrame({"predictions": []})
     digest = digest_of(test)
-    if ledger.empty or digest not in set(ledger.predictions):
-        row = {"evaluation": len(ledger) + 1, "predictions": digest, "network": network}
-        row |= {"n_films": test.path.nunique(), "seeds": test.seed.nunique()}
-        row |= {name: round(float(mean[name]), 4) for name in HEADLINE}
-        ledger = pd.concat([ledger, pd.DataFrame([row])], ignore_index=True)
+    if digest not in set(ledger.predictions):
+        seeds = test.groupby(["network", "seed"])
+        values = [metrics.once(metrics.statistics(films, points[key]), len(films)) for key, films in seeds]
+        row = {"evaluation": len(ledger) + 1, "predictions": digest, "network": name}
+        row |= {"n_films": test.path.nunique(), "seeds": len(seeds)}
+        row |= pd.DataFrame(values)[list(REPORTED)].mean().round(4).to_dict()
+        ledger = pd.concat([ledger, pd.DataFrame([row])], ignore_index=True)[list(row)]
         write_table(ledger, path)
     return ledger
 
@@ -252,12 +247,15 @@ def in_parts(parts: Mapping, config: Config, names: Sequence[str] = ("part",)) -
     parts: name -> (predictions of one network, all seeds; operating points; names of statistics); those without films
     are left out. names: of the columns that say the part, one for each item of a name that is a tuple.
     """
-    found = {}
-    for name, (table, points, statistics) in parts.items():
-        if len(table):
-            rows = metrics.summarise_split(table, points, config)
-            found[name] = rows[rows.seed == "mean"].set_index("statistic").loc[list(statistics), COUNTS + FIGURES]
-    return pd.concat(found, names=[*names, "statistic"]).reset_index()[[*names, *COUNTS, "statistic", *FIGURES]]
+    columns, tables = [*names, *COUNTS, "statistic", *FIGURES], {}
+    for name, (predictions, points, statistics) in parts.items():
+        if len(predictions):
+            rows = metrics.summarise_split(predictions, points, config)
+            rows = rows[rows.seed == "mean"].set_index("statistic")
+            tables[name] = rows.loc[list(statistics), COUNTS + FIGURES]
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(tables, names=[*names, "statistic"]).reset_index()[columns]
 
 
 def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, config: Config) -> pd.DataFrame:
@@ -266,14 +264,14 @@ def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, co
     predictions: all splits, the ensemble included; parts: load_parts. Columns: network, unit ("film"; "child": the mean
     logit over the child's films), then those of `in_parts`.
     """
-    test, some = predictions[predictions.split == "test"], {}
+    test, by_unit = predictions[predictions.split == "test"], {}
     for network in (metrics.PUBLISHED, metrics.STUDY, metrics.ENSEMBLE):
         films = test[test.network == network]
         for name in ("all", *sorted(set(parts))):
             part = films if name == "all" else films[films.path.map(parts) == name]
-            some[network, "film", name] = (part, points, HEADLINE)
-            some[network, "child", name] = (metrics.mean_logit(part, "patient"), points, HEADLINE)
-    table = in_parts(some, config, ["network", "unit", "part"])
+            by_unit[network, "film", name] = (part, points, REPORTED)
+            by_unit[network, "child", name] = (metrics.mean_logit(part, "patient"), points, REPORTED)
+    table = in_parts(by_unit, config, ["network", "unit", "part"])
     films_too = table.groupby(["network", "part", "statistic"]).n_films.transform("first")  # in rows per child as well
     return table.assign(n_films=films_too)
 
@@ -284,16 +282,16 @@ def subgroups(table: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFr
     NORMAL files count up within a series, so a run of numbers is a time of acquisition. Age and sex, which a reader
     would want here, are not published. See `in_parts` for the columns.
     """
-    series = np.where(table.path.str.contains("NORMAL2-"), "NORMAL2-IM-", "IM-")
     parts = {name: (table[table.subtype == name], points, ["sensitivity"]) for name in ("bacteria", "virus")}
-    number = pd.to_numeric(table.path.str.extract(r"IM-(\d+)", expand=False), errors="coerce")
-    for name in ("IM-", "NORMAL2-IM-"):
-        of_series = (table.label == 0) & (series == name)
-        parts[f"series {name}"] = (table[of_series], points, ["specificity"])
-        found = np.sort(number[of_series].dropna().unique())
-        for some in np.array_split(found, RUNS) if len(found) >= 10 * RUNS else []:
-            inside = of_series & number.between(some[0], some[-1])
-            parts[f"{name}{int(some[0]):04d} to {int(some[-1]):04d}"] = (table[inside], points, ["specificity"])
+    name = table.path.str.extract(r"(NORMAL2-IM-|IM-)(\d+)")
+    number = pd.to_numeric(name[1])
+    for series in ("IM-", "NORMAL2-IM-"):
+        member = (table.label == 0) & (name[0] == series)
+        parts[f"series {series}"] = (table[member], points, ["specificity"])
+        numbers = np.sort(number[member].dropna().unique())
+        for run in np.array_split(numbers, RUNS) if len(numbers) >= 10 * RUNS else []:
+            in_run = member & number.between(run[0], run[-1])
+            parts[f"{series}{int(run[0]):04d} to {int(run[-1]):04d}"] = (table[in_run], points, ["specificity"])
     return in_parts(parts, config)
 
 
@@ -330,77 +328,85 @@ def calibration(test: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def risk_coverage(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """Accuracy on the films that are left when the network may abstain from those nearest to its threshold.
+def abstaining(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """Accuracy on the films that are left when the network abstains from those nearest to its threshold, in logits.
 
-    Columns: coverage (share of films decided), network, accuracy, sd over seeds. Distance is in logits.
+    Columns: share_decided (of the films), network, accuracy, sd over seeds.
     """
     rows = []
-    for (network, seed), part in table.groupby(["network", "seed"], sort=False):
+    for (network, seed), films in predictions.groupby(["network", "seed"], sort=False):
         threshold = points[network, seed]
-        distance = np.abs(metrics.logit(part.probability) - metrics.logit(threshold))
-        right = ((part.probability >= threshold) == (part.label == 1)).to_numpy()
-        surest = right[np.argsort(-distance, kind="stable")]
-        rows += [(c, network, surest[: max(1, round(c * len(surest)))].mean()) for c in COVERAGES]
-    found = pd.DataFrame(rows, columns=["coverage", "network", "right"]).groupby(["network", "coverage"], sort=False)
-    return found.right.agg(accuracy="mean", sd="std").reset_index()[["coverage", "network", "accuracy", "sd"]]
+        right = ((films.probability >= threshold) == (films.label == 1)).to_numpy()
+        surest = right[np.argsort(-np.abs(films.logit - logit(threshold)), kind="stable")]
+        rows += [(share, network, surest[: max(1, round(share * len(right)))].mean()) for share in SHARES_DECIDED]
+    keys = ["share_decided", "network"]
+    by = pd.DataFrame(rows, columns=[*keys, "accuracy"]).groupby(keys, sort=False).accuracy
+    return by.agg(accuracy="mean", sd="std").reset_index()
 
 
-def worst_errors(table: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+def worst_errors(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
     """The films that most seeds decide wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
 
-    table: predictions of one network, all seeds. At most 8 false negatives (lowest probability first) and 8 false
-    positives (highest first).
+    predictions: of one network, all seeds. At most 8 false negatives (lowest probability first) and 8 false positives
+    (highest first).
     """
-    threshold = [points[key] for key in zip(table.network, table.seed, strict=True)]
-    films = table.assign(wrong=(table.probability >= threshold) != (table.label == 1))
-    films = films.groupby(["path", "subtype", "label"], as_index=False)
+    threshold = [points[key] for key in zip(predictions.network, predictions.seed, strict=True)]
+    wrong = (predictions.probability >= threshold) != (predictions.label == 1)
+    films = predictions.assign(wrong=wrong).groupby(["path", "subtype", "label"], as_index=False)
     films = films.agg(probability=("probability", "mean"), seeds_wrong=("wrong", "sum")).query("seeds_wrong > 0")
-    films["error"] = films.label.map({0: "false positive", 1: "false negative"})
-    films["off"] = films.probability.where(films.label == 0, -films.probability)
+    error = films.label.map({0: "false positive", 1: "false negative"})
+    films = films.assign(error=error, off=(films.probability - films.label).abs())
     films = films.sort_values(["error", "seeds_wrong", "off"], ascending=[True, False, False], ignore_index=True)
-    return (
-        films.groupby("error")
-        .head(8)[["error", "path", "subtype", "probability", "seeds_wrong"]]
-        .reset_index(drop=True)
-    )
+    listed = films.groupby("error").head(8).reset_index(drop=True)
+    return listed[["error", "path", "subtype", "probability", "seeds_wrong"]]
 
 
-def robustness(predictors: Mapping, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
+def robustness(predict: Callable, images: np.ndarray, label: np.ndarray, points: Mapping) -> pd.DataFrame:
     """AUROC, sensitivity and specificity of every network under every corruption, at the same thresholds.
 
-    predictors: (network, seed) -> function from uint8 (n, size, size) films to logits (n,); images: the test films;
+    predict: train.predictor, from films to (network, seed) -> logits (n,); images: the test films, uint8 (n, h, w);
     label: (n,). Columns: corruption ("none" first), severity, amount, unit, network, statistic, value, sd (over seeds).
     """
     rows = []
-    for name, corruption in tqdm(({"none": AS_IS} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
+    for name, corruption in tqdm(({"none": UNCHANGED} | CORRUPTIONS).items(), "corruptions", mininterval=2, delay=2):
         severities = [0] if name == "none" else range(1, len(corruption.amounts) + 1)
         corrupted = np.concatenate([corrupt(images, name, severity) for severity in severities])
-        for key, predict in predictors.items():
-            each = np.split(expit(predict(corrupted)), len(severities))  # one call: a call has a fixed cost
+        for (network, seed), logits in predict(corrupted).items():
+            each = np.split(expit(logits), len(severities))
             for severity, amount, probability in zip(severities, corruption.amounts, each, strict=True):
-                found = metrics.ranking(label, probability) | metrics.at_threshold(label, probability, points[key])
-                row = (name, severity, amount, corruption.unit, key[0])
-                rows += [(*row, statistic, found[statistic]) for statistic in ("auroc", "sensitivity", "specificity")]
+                figures = metrics.ranking(label, probability)
+                figures |= metrics.at_threshold(label, probability, points[network, seed])
+                row = (name, severity, amount, corruption.unit, network)
+                rows += [(*row, statistic, figures[statistic]) for statistic in ("auroc", "sensitivity", "specificity")]
     keys = ["corruption", "severity", "amount", "unit", "network", "statistic"]
-    table = pd.DataFrame(rows, columns=[*keys, "figure"])
-    return table.groupby(keys, sort=False).figure.agg(value="mean", sd="std").reset_index()
+    by = pd.DataFrame(rows, columns=[*keys, "value"]).groupby(keys, sort=False).value
+    return by.agg(value="mean", sd="std").reset_index()
 
 
 def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataFrame:
     """A row per film of the val folder: path, label, and probability and decision of each network for one seed."""
     val = predictions[(predictions.split == "val") & (predictions.seed == seed)]
     probability = val.pivot_table("probability", ["label", "path"], "network")
-    rows = probability.reset_index()[["path", "label"]].rename_axis(columns=None)
+    rows = probability.index.to_frame(index=False)[["path", "label"]]
     for network in (metrics.UNSCALED, metrics.PUBLISHED, metrics.STUDY):
         rows[f"{network}_probability"] = probability[network].to_numpy()
         rows[f"{network}_decision"] = (rows[f"{network}_probability"] >= points[network, seed]).astype(int)
     return rows
 
 
-def sixteen() -> pd.DataFrame:
-    """The exact (Clopper and Pearson 1934) interval of accuracy after 16, 15, 14, 12 and 8 correct answers of 16."""
-    counts = (16, 15, 14, 12, 8)
-    ends = [binomtest(right, 16).proportion_ci(metrics.LEVEL) for right in counts]
-    rows = [(right, 16, round(end.low, 3), round(end.high, 3)) for right, end in zip(counts, ends, strict=True)]
-    return pd.DataFrame(rows, columns=["right", "of", "lower", "upper"])
+def locator(lungs: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+    """How well the locator finds the lungs: split, class, films, and mean and 5th percentile of Dice and of the IoU.
+
+    lungs: what it finds; truth: the masks; (n, 48, 48) in [0, 1] both; rows: split and label. IoU: of the lungs' boxes,
+    0 where one of the two shows no lungs.
+    """
+    found, true = lungs >= 0.5, truth >= 0.5
+    dice = 2 * (found & true).sum(axis=(1, 2)) / np.maximum(found.sum(axis=(1, 2)) + true.sum(axis=(1, 2)), 1)
+    boxes = zip(map(frames.lung_box, lungs), map(frames.lung_box, truth), strict=True)
+    iou = [frames.iou(box, other) if box and other else 0.0 for box, other in boxes]
+    films = pd.DataFrame(
+        {"split": rows.split, "class": rows.label.map(dict(enumerate(CLASSES))), "dice": dice, "iou": iou}
+    )
+    by = films.groupby(["split", "class"], sort=False)
+    low = by.quantile(0.05).add_suffix("_p5")
+    return pd.concat([by.size().rename("films"), by.mean(), low], axis=1).reset_index()

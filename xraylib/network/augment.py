@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.fft import dct
 
-from xraylib.network.backend import THREADS, tf
+from xraylib.files import UserError
+from xraylib.network.backend import THREADS, keras, tf
 
 # The range from which the amount of each augmentation is drawn, uniformly, for each image; 0 changes nothing.
 # Sharpness to noise differ between devices, and so between the classes: a network that may use them learns the device.
@@ -34,6 +35,8 @@ def shuffled(rows: np.ndarray, batch_size: int, epochs: int, seed: int) -> np.nd
     """Rows of each batch of a training, int (steps, batch_size): another order each epoch, whole batches only."""
     rng = np.random.default_rng(seed)
     steps = len(rows) // batch_size
+    if not steps:
+        raise UserError(f"train split: {len(rows)} films to learn from. Wanted {batch_size} or more, a batch.")
     orders = [rng.permutation(rows)[: steps * batch_size] for _ in range(epochs)]
     return np.reshape(orders, (epochs * steps, batch_size))
 
@@ -78,14 +81,8 @@ def posed(images: tf.Tensor, amounts: Amounts) -> tf.Tensor:
     across, down = tf.unstack(amounts["translation"] * size)
     centre, zero = (size - 1) / 2, tf.zeros_like(a)
     across, down = centre * (1 - a - b) + across, centre * (1 - c - d) + down
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack([a, b, across, c, d, down, zero, zero], axis=1),
-        output_shape=[size, size],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
+    transforms = tf.stack([a, b, across, c, d, down, zero, zero], axis=1)
+    return keras.ops.image.affine_transform(images, transforms)
 
 
 def exposed(images: tf.Tensor, amounts: Amounts, seed: tf.Tensor) -> tf.Tensor:

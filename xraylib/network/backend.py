@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +57,11 @@ def start(seed: int, policy: str = "float32") -> None:
     keras.utils.set_random_seed(seed)
 
 
-def outputs(network: keras.Model, inputs) -> np.ndarray:
-    """float32 (n,), to the bit what Keras' slower `predict` gives for a network of one output and inputs (n, ...)."""
-    parts = (inputs[start : start + 256] for start in range(0, len(inputs), 256))
+def outputs(network: keras.Model, images: np.ndarray, batch: int = 256) -> np.ndarray:
+    """The one channel that a network gives for images (n, ...), float32: to the bit Keras' slower `predict`."""
+    parts = (images[start : start + batch].astype(np.float32) for start in range(0, len(images), batch))
     # Several GPUs answer one after the other: the first answer is taken.
-    return np.concatenate([network.predict_on_batch(part)[: len(part), 0] for part in parts])
+    return np.concatenate([network.predict_on_batch(part)[: len(part), ..., 0] for part in parts])
 
 
 def in_float32(network: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
@@ -73,11 +73,11 @@ def in_float32(network: keras.Model, build: Callable[[], keras.Model]) -> keras.
     return exact
 
 
-def fingerprint(settings: list, code: Sequence[str | None], *arrays: np.ndarray) -> str:
-    """12 hexadecimal digits of all that a training depends on: settings, code, arrays, machine, versions."""
+def fingerprint(settings: list, *arrays: np.ndarray) -> str:
+    """12 hexadecimal digits of all that a training depends on: settings, arrays, code, machine, versions."""
     digest = hashlib.sha256(repr([settings, describe()]).encode())
-    for file in (*code, __file__):
-        digest.update(Path(str(file)).read_bytes())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:12]

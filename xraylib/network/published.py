@@ -6,12 +6,13 @@ from images in 0..255 although it was trained on 0..1.
 
 import contextlib
 import io
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from xraylib.config import Config
+from xraylib.files import say
 from xraylib.network import backend
 from xraylib.network.backend import keras, tf
 
@@ -36,8 +37,10 @@ def build() -> keras.Model:
     )
 
 
-def _flow(index: pd.DataFrame, config: Config, generator, **options):
+def batches(index: pd.DataFrame, config: Config, varied: dict, **options):
+    """Keras' generator of batches of the index's films, augmented by the options `varied` of ImageDataGenerator."""
     files = [str(config.data / path) for path in index.path]
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(**varied)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints how many files it found, which the index knows
         return generator.flow_from_dataframe(
             pd.DataFrame({"filename": files, "class": index.label.astype(str)}),
@@ -49,63 +52,46 @@ def _flow(index: pd.DataFrame, config: Config, generator, **options):
         )
 
 
-def train(index: pd.DataFrame, config: Config, seed: int, say: Callable[[str], None]) -> tuple[keras.Model, dict]:
+def train(index: pd.DataFrame, config: Config, seed: int) -> tuple[keras.Model, dict[str, float]]:
     """The network and its history row after one epoch of steps of one image; val_ means augmented *training* images."""
     folder = index[index.folder == "train"]
-    augment = tf.keras.preprocessing.image.ImageDataGenerator(
-        rescale=1 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
-    )
+    varied = {"rescale": 1 / 255, "shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
 
-    def report(what: str, step: int, steps: int) -> None:
-        if step % 500 == 0 or step == steps:
-            say(f"{what} {step} of {steps}")
+    def report(batch: int, logs: dict) -> None:
+        if (batch + 1) % 500 == 0:
+            say(f"published, seed {seed}: step {batch + 1:,} of {config.published_steps:,}")
 
-    steps, validation_steps = config.published_steps, config.published_validation_steps
-    progress = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: report("step", batch + 1, steps),
-        on_test_batch_end=lambda batch, logs: report("validation step", batch + 1, validation_steps),
-    )
     network = build()
     network.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     history = network.fit(
-        _flow(folder, config, augment, batch_size=1, seed=seed),
-        steps_per_epoch=min(steps, len(folder)),
-        validation_data=_flow(folder, config, augment, batch_size=1, seed=seed + 1000),
-        validation_steps=min(validation_steps, len(folder)),
+        batches(folder, config, varied, batch_size=1, seed=seed),
+        steps_per_epoch=min(config.published_steps, len(folder)),
+        validation_data=batches(folder, config, varied, batch_size=1, seed=seed + 1000),
+        validation_steps=min(config.published_validation_steps, len(folder)),
         verbose=0,
         shuffle=False,  # the generator shuffles
-        callbacks=[progress],
+        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=report)],
     )
     return network, {name: float(values[-1]) for name, values in history.history.items()}
 
 
-def seen(index: pd.DataFrame, config: Config, seed: int) -> pd.Series:
-    """Paths of the films that `train` learns from: the first steps of Keras' shuffle of the train folder."""
-    paths = index.path[index.folder == "train"]
-    order = np.random.RandomState(seed).permutation(len(paths))  # as keras' Iterator draws it
-    return paths.iloc[order[: config.published_steps]]
-
-
 def predict(network: keras.Model, index: pd.DataFrame, config: Config, scaled: bool = True) -> np.ndarray:
     """Logit of PNEUMONIA of each row of the index, float64 (n,); unscaled, 0..255 drives the sigmoid to 0 and 1."""
-    generator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255 if scaled else None)
-    batches = _flow(index, config, generator, batch_size=32, shuffle=False)
-    return logit(network.predict(batches, verbose=0)[:, 0])
+    varied = {"rescale": 1 / 255 if scaled else None}
+    return to_logits(network.predict(batches(index, config, varied, batch_size=32, shuffle=False), verbose=0)[:, 0])
 
 
-def logit(probability: np.ndarray) -> np.ndarray:
+def to_logits(probability: np.ndarray) -> np.ndarray:
     """Logits, float64, of probabilities; exact zeros and ones become -30 and 30."""
-    p = probability.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        return np.clip(np.log(p) - np.log1p(-p), -30, 30)
+    return np.clip(logit(probability.astype(np.float64)), -30, 30)
 
 
-def as_input(images: np.ndarray) -> np.ndarray:
-    """Decoded images, uint8 (n, size, size), as files are read: float32 (n, 64, 64, 3) in [0, 1], by nearest pixel."""
-    small = tf.image.resize(images[..., None], (SIZE, SIZE), "nearest").numpy() / np.float32(255)
-    return np.repeat(small, 3, axis=-1)
+def inputs(images: np.ndarray) -> np.ndarray:
+    """Decoded images, uint8 (n, size, size), as Keras reads files: float32 (n, 64, 64, 3) in [0, 1], nearest pixels."""
+    nearest = ((np.arange(SIZE) + 0.5) * (images.shape[1] / SIZE)).astype(int)
+    return np.repeat(images[:, nearest[:, None], nearest, None] / np.float32(255), 3, axis=-1)
 
 
 def predict_arrays(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """`predict` for decoded images, uint8 (n, size, size): float64 (n,)."""
-    return logit(backend.outputs(network, as_input(images)))
+    return to_logits(backend.outputs(network, inputs(images)))

@@ -4,8 +4,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +15,19 @@ from sklearn.utils.class_weight import compute_class_weight
 from xraylib.config import Config
 from xraylib.data.frames import Box
 from xraylib.files import UserError, atomic, say, write_json, write_table
-from xraylib.network import augment, backend, lungs, model, optimizer, published
+from xraylib.network import augment, backend, locator, lungs, model, published
 from xraylib.network.backend import keras, tf
+from xraylib.network.optimizer import FusedAdamW
 from xraylib.network.weights import load_network, save_network
 
-NETWORKS = ("published", "xray_cnn")
+NETWORKS = {"published": lambda config: published.build(), "xray_cnn": model.build}  # name -> the untrained network
 Say = Callable[[str], None]
 _IMAGE = ["path", "folder", "split", "label", "subtype", "patient"]  # what a prediction says of its image
-_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples"}  # settings that no weight depends on
+# Settings that no weight depends on.
+_NOT_TRAINING = {"profile", "phantoms", "seeds", "bootstrap_resamples", "saliency_films"}
 
 
-def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> list[Path]:
+def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say = say) -> None:
     """Train both networks once per seed, or find them; write models/, history.csv, predictions.csv and timing.json."""
     names = [(network, seed) for network in NETWORKS for seed in config.seeds]
     folders = [train_one(*name, index, images, config, say) for name in names]
@@ -40,7 +40,6 @@ def train_all(index: pd.DataFrame, images: np.ndarray, config: Config, say: Say 
         parts = [pd.read_csv(folder / table) for folder in folders]
         write_table(pd.concat(parts, ignore_index=True), config.results / table)
     write_json({"machine": backend.describe(), "seconds": seconds}, config.results / "timing.json")
-    return folders
 
 
 def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config, say: Say) -> Path:
@@ -50,16 +49,15 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
     if (folder / "done.json").exists():
         say(f"{name}: already trained, {folder.name}")
         return folder
-    run = _train_published if network == "published" else _train_own
-    scored = index.index if config.score_test else index.index[index.split != "test"]
-    trained, history, predictions = run(seed, index, images, scored, config, lambda text: say(f"{name}: {text}"))
+    started = time.monotonic()
+    run = _train_published if network == "published" else _train_xray_cnn
+    scored = index if config.score_test else index[index.split != "test"]
+    trained, history, logits = run(seed, index, images, scored.index, config, lambda text: say(f"{name}: {text}"))
     save_network(trained, folder / "model.keras")
-    seconds = round(history.pop("seconds").sum(), 2)  # the clock differs at every run, so it stays out of the table
-    write_table(history.assign(network=network, seed=seed)[["network", "seed", *history]], folder / "history.csv")
-    predictions = pd.concat(
-        [index.loc[rows, _IMAGE].assign(network=name, seed=seed, logit=logit) for name, rows, logit in predictions]
-    )
-    write_table(predictions[["network", "seed", *_IMAGE, "logit"]], folder / "predictions.csv")
+    write_table(pd.DataFrame([{"network": network, "seed": seed} | row for row in history]), folder / "history.csv")
+    parts = [index.loc[rows, _IMAGE].assign(network=name, seed=seed, logit=logit) for name, rows, logit in logits]
+    write_table(pd.concat(parts)[["network", "seed", *_IMAGE, "logit"]], folder / "predictions.csv")
+    seconds = round(time.monotonic() - started, 2)
     write_json({"seconds": seconds}, folder / "done.json")  # last: its presence says that the rest is whole
     say(f"{name}: done in {seconds:.0f} s")
     return folder
@@ -67,38 +65,51 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
-    values = asdict(config).items()
-    settings = {name: value for name, value in values if name not in _NOT_TRAINING and not isinstance(value, Path)}
-    parts = [network, seed, settings, index[["path", "sha256", "split", "label"]].to_csv(index=False)]
-    if network == "published":
-        return backend.fingerprint(parts, [__file__, published.__file__])
-    # Frames follow from the films, the locator's weights and the code that cuts them.
-    return backend.fingerprint(parts, [__file__, model.__file__, optimizer.__file__, augment.__file__], images)
+    settings = {name: value for name, value in config.settings.items() if name not in _NOT_TRAINING}
+    files = index[["path", "sha256", "split", "label"]].to_csv(index=False)
+    return backend.fingerprint([network, seed, settings, files], images)
 
 
 def _train_published(seed, index, images, scored, config, say):
-    started = time.monotonic()
     backend.start(seed)
-    network, history = published.train(index, config, seed, say)
+    network, history = published.train(index, config, seed)
     val = index.index[index.folder == "val"]
-    scaled = published.predict(network, index.loc[scored], config)
-    unscaled = published.predict(network, index.loc[val], config, scaled=False)
-    row = {"epoch": 1, **history, "seconds": time.monotonic() - started}
-    predictions = [("published", scored, scaled), ("published_unscaled", val, unscaled)]
-    return backend.in_float32(network, published.build), pd.DataFrame([row]), predictions
+    logits = [
+        ("published", scored, published.predict(network, index.loc[scored], config)),
+        ("published_unscaled", val, published.predict(network, index.loc[val], config, scaled=False)),
+    ]
+    return backend.in_float32(network, published.build), [{"epoch": 1, **history}], logits
 
 
-def _train_own(seed, index, images, scored, config, say):
+def _train_xray_cnn(seed, index, images, scored, config, say):
     backend.start(seed, backend.precision())
     train_rows, tune_rows = (np.flatnonzero(index.split == split) for split in ("train", "tune"))
     labels = index.label.to_numpy()
     order = augment.shuffled(train_rows, config.batch_size, config.epochs, seed)
     with backend.strategy().scope():
         network = compiled(len(order), config)
-    report = _Report(network, images[tune_rows], labels[tune_rows], config, say)
-    fit(network, images, labels, order, config, seed, [report])
+    started, history = time.monotonic(), []
+
+    def after_epoch(epoch: int, logs: dict) -> None:
+        if not np.isfinite(logs["loss"]):
+            raise UserError(f"xray_cnn: loss is {logs['loss']} in epoch {epoch + 1}. Lower learning_rate.")
+        tune, logit = labels[tune_rows], predict(network, images[tune_rows])
+        row = {
+            "epoch": epoch + 1,
+            "loss": logs["loss"],
+            "accuracy": logs["accuracy"],
+            "tune_loss": log_loss(tune, expit(logit), labels=[0, 1]),
+            "tune_accuracy": ((logit >= 0) == tune).mean(),
+            "tune_auroc": roc_auc_score(tune, logit),
+        }
+        history.append(row)
+        left = (time.monotonic() - started) / (epoch + 1) * (config.epochs - epoch - 1)
+        shown = f"loss {row['loss']:.3f}, tune AUROC {row['tune_auroc']:.3f}, about {left:.0f} s left"
+        say(f"epoch {epoch + 1:2d} of {config.epochs}, {shown}")
+
+    fit(network, images, labels, order, config, seed, [keras.callbacks.LambdaCallback(on_epoch_end=after_epoch)])
     exact = backend.in_float32(network, lambda: model.build(config))
-    return exact, pd.DataFrame(report.rows), [("xray_cnn", scored, predict(exact, images, scored.to_numpy()))]
+    return exact, history, [("xray_cnn", scored, predict(exact, images[scored]))]
 
 
 def compiled(steps: int, config: Config) -> keras.Model:
@@ -108,7 +119,7 @@ def compiled(steps: int, config: Config) -> keras.Model:
     )
     network = model.build(config)
     network.compile(
-        optimizer=optimizer.FusedAdamW(schedule, weight_decay=config.weight_decay),
+        optimizer=FusedAdamW(schedule, weight_decay=config.weight_decay),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )
@@ -118,9 +129,8 @@ def compiled(steps: int, config: Config) -> keras.Model:
 
 def fit(network: keras.Model, images, labels, order, config: Config, seed: int, callbacks: list) -> None:
     """Train a `compiled` network on images, uint8 (n, h, w), and labels, int (n,), in the order of `shuffled`."""
-    if not len(order):
-        raise UserError(f"train split: fewer images than a batch, {config.batch_size}. Add images.")
     targets = labels.astype(np.float32)
+    weights = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels[np.unique(order)])
 
     def make(step: int, rows: np.ndarray):
         with tf.device("CPU"):  # where there is a GPU, it trains meanwhile
@@ -133,84 +143,36 @@ def fit(network: keras.Model, images, labels, order, config: Config, seed: int, 
         batches,
         epochs=config.epochs,
         steps_per_epoch=len(order) // config.epochs,
-        class_weight=_class_weights(labels[np.unique(order)]),
+        class_weight=dict(enumerate(weights.tolist())),
         shuffle=False,
         verbose=0,
         callbacks=callbacks,
     )
 
 
-def _class_weights(labels: np.ndarray) -> dict[int, float]:
-    """Weights that make both classes count alike: n / (2 n_class)."""
-    return dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=labels).tolist()))
+def predict(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Logit of PNEUMONIA, float64 (n,), of frames, uint8 (n, size, size)."""
+    return backend.outputs(network, images[..., None]).astype(np.float64)
 
 
-class _Report(keras.callbacks.Callback):
-    """A row of history and a line of progress for each epoch, with loss and AUROC on tune."""
+def load(network: str, seed: int, config: Config) -> keras.Model:
+    """A trained network of the study, for prediction; UserError where its file can't be read."""
+    return load_network(config.network_file(network, seed), lambda: NETWORKS[network](config))
 
-    def __init__(self, network, images: np.ndarray, labels: np.ndarray, config: Config, say: Say):
-        super().__init__()
-        self.network, self.images, self.labels, self.config, self.say = network, images, labels, config, say
-        self.rows: list[dict] = []
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.monotonic()
+def predictor(config: Config, boxes: list[Box | None] | None = None) -> Callable[[np.ndarray], dict]:
+    """A function from films, uint8 (n, h, w), to (network, seed) -> logits, float64 (n,).
 
-    def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            raise UserError(f"xray_cnn: loss is {logs['loss']} in epoch {epoch + 1}. Lower learning_rate.")
-        logit = predict(self.network, self.images)
-        seconds, epochs = time.monotonic() - self.started, self.config.epochs
-        row = {
-            "epoch": epoch + 1,
-            "loss": logs["loss"],
-            "accuracy": logs["accuracy"],
-            "tune_loss": log_loss(self.labels, expit(logit), labels=[0, 1]),
-            "tune_accuracy": ((logit >= 0) == self.labels).mean(),
-            "tune_auroc": roc_auc_score(self.labels, logit),
-            "seconds": seconds,
+    Frames are cut from the films by `boxes`, one of each film, else by the boxes of the lungs that the locator finds.
+    """
+    finder = None if boxes else locator.load(config.locator_file)
+    networks = {(name, seed): load(name, seed, config) for seed in config.seeds for name in NETWORKS}
+
+    def logits(films: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+        frames = lungs.cut(films, boxes or lungs.boxes(locator.locate(finder, films)), config.image_size)
+        return {
+            (name, seed): published.predict_arrays(network, films) if name == "published" else predict(network, frames)
+            for (name, seed), network in networks.items()
         }
-        self.rows.append(row)
-        self.say(
-            f"epoch {epoch + 1:2d} of {epochs}, loss {row['loss']:.3f}, tune AUROC {row['tune_auroc']:.3f}, "
-            f"{seconds:.1f} s, about {seconds * (epochs - epoch - 1):.0f} s left"
-        )
 
-
-def predict(network: keras.Model, images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Logit of PNEUMONIA, float64 (m,), of rows (int (m,); None: all) of frames, uint8 (n, size, size)."""
-    rows = np.arange(len(images)) if rows is None else rows
-    parts = np.array_split(rows, max(1, -(-len(rows) // 1024)))  # so many of a mapped file are in memory at a time
-    logits = [backend.outputs(network, images[part][..., None].astype(np.float32)) for part in parts]
-    return np.concatenate(logits).astype(np.float64)
-
-
-def predictors(config: Config) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
-    """(network, seed) -> logits (n,) of films, uint8 (n, h, w); the study's networks see the frames cut from them."""
-    locator = load_network(config.locator_file, (lungs.MASK, lungs.MASK, 1))
-    return _predictors(config, lambda films: lungs.boxes(lungs.locate(locator, films)))
-
-
-def predictors_in(found: list[Box | None], config: Config) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Network -> the mean logit over seeds, (n,), of films, uint8 (n, h, w), with given boxes."""
-    each = _predictors(config, lambda films: found)
-
-    def mean(network: str, films: np.ndarray) -> np.ndarray:
-        return np.mean([each[network, seed](films) for seed in config.seeds], axis=0)
-
-    return {network: partial(mean, network) for network in NETWORKS}
-
-
-def _predictors(config: Config, find_boxes: Callable) -> dict[tuple[str, int], Callable[[np.ndarray], np.ndarray]]:
-    last: dict[str, np.ndarray] = {}
-
-    def own(network: keras.Model, films: np.ndarray) -> np.ndarray:
-        if last.get("films") is not films:  # all seeds see the same frames
-            last.update(films=films, frames=lungs.cut(films, find_boxes(films), config.image_size))
-        return predict(network, last["frames"])
-
-    return {
-        (name, seed): partial(see, load_network(config.network_file(name, seed)))
-        for seed in config.seeds
-        for name, see in zip(NETWORKS, (published.predict_arrays, own), strict=True)
-    }
+    return logits

@@ -1,19 +1,24 @@
-"""A trained network to its file and back, or one message that says what is wrong with the file."""
+"""A network as a file, and as a picture of its graph."""
 
+import io
 import json
 import re
+import shutil
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from xraylib.files import UserError, atomic
-from xraylib.network import model  # registers the study's layers, without which none of its files can be read
+from xraylib.network.backend import keras
 
 REMEDY = "Get it again from the repository, or make it again: make reproduce"
 
 
-def save_network(network: model.keras.Model, path: Path) -> None:
+def save_network(network: keras.Model, path: Path) -> None:
     """Write a .keras file with the same bytes for the same network: Keras' own holds the time and memory addresses."""
     with atomic(path) as temporary:
         network.save(temporary)
@@ -27,24 +32,43 @@ def save_network(network: model.keras.Model, path: Path) -> None:
                 archive.writestr(zipfile.ZipInfo(name), data)  # of 1 January 1980
 
 
-def load_network(path: Path, output_shape: tuple[int, ...] = (1,)) -> model.keras.Model:
-    """The network of a .keras file, for prediction: images (batch, ...) to (batch, *output_shape).
+def load_network(path: Path, build: Callable[[], keras.Model]) -> keras.Model:
+    """The network that `build` makes, with the weights of a .keras file, for prediction. Runs no code of the file.
 
-    Runs no code of the file: Keras' safe mode refuses Lambda layers and what is neither Keras' nor xraylib's. UserError
-    where the file is missing, damaged, hostile, of another architecture or holds weights that are not finite.
+    UserError where the file is missing, damaged, of another architecture or holds weights that are not finite.
     """
     if not path.is_file():
         raise UserError(f"{path}: not there. {REMEDY}")
-    if path.suffix != ".keras":  # the older formats have no safe mode worth the name
-        raise UserError(f"{path}: not a .keras file. {REMEDY}")
+    network = build()
     try:
-        network = model.keras.models.load_model(path, compile=False, safe_mode=True)
-        shapes = network.input_shape[1:], network.output_shape[1:]
-    except Exception as error:  # zip, HDF5, JSON and Keras fail each in their own way
+        if not _read_version_2_0(network, path):
+            network.load_weights(path)
+    except Exception as error:  # zip, HDF5 and Keras fail each in their own way
         reason = (str(error).strip().splitlines() or [""])[0][:200]
-        raise UserError(f"{path}: no network of this study ({type(error).__name__}: {reason}). {REMEDY}") from error
-    if shapes[1] != output_shape:
-        raise UserError(f"{path}: images {shapes[0]} to {shapes[1]}; wanted {output_shape}. {REMEDY}")
+        raise UserError(f"{path}: no weights of {network.name} ({type(error).__name__}: {reason}). {REMEDY}") from error
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise UserError(f"{path}: weights that are not finite numbers. {REMEDY}")
     return network
+
+
+def _read_version_2_0(network: keras.Model, path: Path) -> bool:
+    """Read a file of version 2.0, where a residual block is a layer of three parts. Goes with the next training."""
+    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        if "layers/residual/first" not in file:
+            return False
+        parts = [f"{block}/{part}/" for block in file["layers"] for part in ("first", "second", "shortcut")]
+        parts = ["", *(part for part in parts if f"layers/{part}conv2d" in file)]
+        for name, places in {"conv2d": parts, "fused_batch_normalization": parts, "dense": [""]}.items():
+            layers = [layer for layer in network._flatten_layers() if layer.name.startswith(name)]
+            layers.sort(key=lambda layer: (len(layer.name), layer.name))  # in the order in which they were built
+            for layer, place in zip(layers, places, strict=True):
+                values = file[f"layers/{place}{name}/vars"]
+                layer.set_weights([values[str(number)][()] for number in range(len(values))])
+    return True
+
+
+def graph(network: keras.Model) -> bytes:
+    """Keras' graph of a network as PNG: a box with its shapes for each layer, one for a residual block."""
+    graphviz = shutil.which(Path(sys.executable).with_name("graphviz-pure")) or "dot"  # the first needs no root
+    drawn = keras.utils.model_to_dot(network, show_shapes=True, show_layer_names=False, dpi=80)
+    return drawn.create(prog=str(graphviz), format="png")

@@ -8,4 +8,4 @@ def predict(*images) -> list[dict[str, str]]:
     """
     from xraylib.predict import films
 
-    return list(films.predict_films(films.find_films(*images), films.load()))
+    return list(films.predict_films(films.find_films(*images)[0], films.load()))

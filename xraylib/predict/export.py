@@ -10,26 +10,24 @@ from scipy.special import expit
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from xraylib.config import Config
-from xraylib.data.frames import MASK, SMALL
+from xraylib.data.frames import SMALL
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, quiet, write_bytes, write_json
-from xraylib.network import backend
+from xraylib.network import backend, locator, train
 from xraylib.network.backend import keras, tf
-from xraylib.network.weights import load_network
-from xraylib.predict import films, outliers
+from xraylib.predict import films, ood
 
 UNSURE = 0.01  # share of a class
-BANDS = (0, 10, 50, 90, 100)  # of the score
+BANDS = (0.0, 10.0, 50.0, 90.0, 100.0)  # of the score
 
 
 def write(config: Config) -> None:
     """Write the networks of all seeds, and the locator, as TFLite files, with the same bytes at every run."""
     backend.start(0)  # numbers the layers from 0, whose names stand in the file
-    networks = [load_network(config.network_file(metrics.STUDY, seed)) for seed in config.seeds]
+    networks = [train.load(metrics.STUDY, seed, config) for seed in config.seeds]
     write_bytes(export(networks, config.image_size), config.models / films.NETWORKS)
     backend.start(0)
-    locator = load_network(config.locator_file, (MASK, MASK, 1))
-    write_bytes(export_locator(locator), config.models / films.LOCATOR)
+    write_bytes(export_locator(locator.load(config.locator_file)), config.models / films.LOCATOR)
 
 
 def export(networks: Sequence[keras.Model], size: int) -> bytes:
@@ -42,12 +40,12 @@ def export(networks: Sequence[keras.Model], size: int) -> bytes:
     return _converted(logits, "logits", size)
 
 
-def export_locator(locator: keras.Model) -> bytes:
+def export_locator(network: keras.Model) -> bytes:
     """TFLite bytes: "images" uint8 films (n, 96, 96) -> "lungs" float32 probabilities (n, 48, 48)."""
 
     def lungs(images):
         seen = tf.cast(images, tf.float32)[..., None]
-        both = locator(seen) + locator(seen[:, :, ::-1])[:, :, ::-1]
+        both = network(seen) + network(seen[:, :, ::-1])[:, :, ::-1]
         return tf.sigmoid(both[..., 0] / 2)
 
     return _converted(lungs, "lungs", SMALL)
@@ -68,13 +66,13 @@ def _converted(function: Callable, name: str, size: int) -> bytes:
 
 
 def write_decision(predictions: pd.DataFrame, config: Config) -> None:
-    """Write decision.json: what xraylib.predict needs besides the files of `write` and outliers.FILE, else UserError.
+    """Write decision.json: what xraylib.predict needs besides the files of `write` and ood.FILE, else UserError.
 
     Logits, chosen on tune: threshold of the networks' mean logit; thresholds, each network's own; lower and upper, from
     where to where a decision is not certain. bands: per split, (score from, to, films, with pneumonia).
     """
     networks = [config.network_file(metrics.STUDY, seed) for seed in config.seeds]
-    files = [*networks, *(config.models / name for name in (films.NETWORKS, outliers.FILE, films.LOCATOR))]
+    files = [*networks, *(config.models / name for name in (films.NETWORKS, ood.FILE, films.LOCATOR))]
     if missing := [file.name for file in files if not file.exists()]:
         raise UserError(f"{config.models}: no {', '.join(missing)}. Run notebooks 02 and 03, or: make reproduce")
     own = predictions[predictions.network == metrics.STUDY]
@@ -113,5 +111,4 @@ def bands(table: pd.DataFrame, cut: float) -> list[tuple[float, float, int, int]
     """(score from, to, films, of these with pneumonia) for each band of BANDS; table: label, logit."""
     band = np.searchsorted(BANDS[1:-1], 100 * expit(table.logit - cut), side="right")
     labels = [table.label[band == i] for i in range(len(BANDS) - 1)]
-    ends = pairwise(map(float, BANDS))
-    return [(*end, len(label), int(label.sum())) for end, label in zip(ends, labels, strict=True)]
+    return [(*ends, len(label), int(label.sum())) for ends, label in zip(pairwise(BANDS), labels, strict=True)]

@@ -1,15 +1,14 @@
-"""Any film -> a decision: decode it, find the lungs, crop to them, run the released networks.
+"""Any film -> a decision: read it, find the lungs, crop to them, run the released networks.
 
 Nothing here imports TensorFlow, pandas or scikit-learn: one film is predicted before they would have started.
 """
 
 import argparse
-import contextlib
 import csv
 import hashlib
 import json
 import os
-import shlex
+import signal
 import sys
 import threading
 import warnings
@@ -18,21 +17,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY
-from xraylib.data import decode, dicom, frames
-from xraylib.files import UNFINISHED, UserError, atomic, quiet
-from xraylib.predict import outliers
+from xraylib.data import decode, frames, walk
+from xraylib.files import UserError, atomic, printable, quiet, say
+from xraylib.predict import ood
 
 MODELS = REPOSITORY / "models"
 NETWORKS, LOCATOR = "xray_cnn.tflite", "lungs.tflite"
-SUFFIXES = decode.SUFFIXES | dicom.SUFFIXES
 FILM = 224  # pixels a side of a film, of which the lungs are cropped
-MOST_THREADS = 16  # each keeps interpreters of its own, 32 MB
+THREADS = min(os.cpu_count() or 1, 16)  # each keeps interpreters of its own, 32 MB
 TOGETHER = 4  # films that a thread predicts at once: more are hardly faster, and the last would wait for each other
 CHUNK = 512  # films whose rows are awaited together
 COLUMNS = ("path", "decision", "score", "certain", "networks_agree", "reason", "problem")
@@ -58,7 +55,7 @@ class Released:
     lower: float  # from lower to upper a decision is not certain
     upper: float
     bands: Sequence[tuple[float, float, int, int]]  # score from, to: films of test, of these with pneumonia
-    familiar: outliers.Familiar
+    distribution: ood.Distribution
 
     def row(self, logits: np.ndarray) -> dict[str, str]:
         """Decision, score, certain and networks_agree of one film's logits (networks,)."""
@@ -77,29 +74,25 @@ class Released:
 def load(models: Path = MODELS) -> Released:
     """The released networks of a models folder. UserError where a file is missing or not the one of decision.json."""
     file = models / "decision.json"
-    if not file.exists():
-        raise UserError(
-            f"{file}: not there. Run the study first (make reproduce DATA=folder), or get the repository whole."
-        )
     try:
         decision = json.loads(file.read_text())
-        digests = {name: decision["sha256"][name] for name in (NETWORKS, LOCATOR, outliers.FILE)}
+        digests = {name: decision["sha256"][name] for name in (NETWORKS, LOCATOR, ood.FILE)}
         values = {name: decision[name] for name in ("image_size", "threshold", "thresholds", "lower", "upper")}
-        bands = [tuple(band) for band in decision["bands"]["test"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: of another version ({error}). Get it again, or run: make reproduce") from error
-    for name, digest in digests.items():
-        file = models / name
-        found = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "no file"
-        if found != digest:
-            raise UserError(f"{file}: {found[:12]}; wanted {digest[:12]}, that of the released run. Get it again.")
-    return Released(models, bands=bands, familiar=outliers.read(models), **values)
+        values["bands"] = [tuple(band) for band in decision["bands"]["test"]]
+        for name, digest in digests.items():
+            file = models / name
+            if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+                raise ValueError("not the file that decision.json names")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        wanted = "Wanted the files of one run: get the repository again, or run: make reproduce DATA=folder"
+        raise UserError(f"{file}: {type(error).__name__}: {error}. {wanted}") from error
+    return Released(models, distribution=ood.read(models), **values)
 
 
 class Runner:
     """The networks, loaded: for one caller at a time, which may use several threads; results do not depend on them."""
 
-    def __init__(self, released: Released, threads: int = os.cpu_count() or 1) -> None:
+    def __init__(self, released: Released, threads: int = THREADS) -> None:
         self.released = released
         self.networks, self.locator = (_interpreter(released.models / file, threads) for file in (NETWORKS, LOCATOR))
 
@@ -107,25 +100,27 @@ class Runner:
         """Probability of lung, float32 (n, 48, 48), in uint8 (n, size, size) films."""
         return self.locator(np.stack([frames.shrink(film) for film in films]))
 
-    def refuse(self, films: np.ndarray) -> np.ndarray:
-        """Whether each of uint8 (n, FILM, FILM) films is not assessed, bool (n,)."""
-        return np.array([row["decision"] == "not assessed" for row in self.assess(films)], bool)
+    def assess(self, films: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Logits, float32 (n, networks), of uint8 (n, FILM, FILM) films, and why each is not to be assessed, else "".
 
-    def assess(self, films: np.ndarray) -> list[dict[str, str]]:
-        """What each of uint8 (n, FILM, FILM) films adds to its row: decision and score, or a reason."""
-        rows = [{"decision": "not assessed", "reason": "no recognisable lungs"} for _ in films]
+        A film without lungs is taken whole.
+        """
         masks = self.locate(films)
         boxes = [frames.lung_box(mask) for mask in masks]
-        kept = [i for i, box in enumerate(boxes) if box]
-        if not kept:
-            return rows
-        pictures = np.stack([frames.frame(films[i], boxes[i], self.released.image_size) for i in kept])
-        distances = self.released.familiar.distance(pictures, masks[kept])
-        for i, logits, distance in zip(kept, self.networks(pictures), distances, strict=True):
-            rows[i]["reason"] = "" if distance <= 1 else "unlike the films of the study"
-            if distance <= 1:
-                rows[i] |= self.released.row(logits)
-        return rows
+        size = self.released.image_size
+        pictures = np.stack([frames.frame(film, box, size) for film, box in zip(films, boxes, strict=True)])
+        distances = self.released.distribution.distance(pictures, masks)
+        reasons = [_reason(*film) for film in zip(films, boxes, distances, strict=True)]
+        return self.networks(pictures), reasons
+
+
+def _reason(film: np.ndarray, box: frames.Box | None, distance: float) -> str:
+    """Why a film is not to be assessed, else ""."""
+    if ood.coarse(film):
+        return f"too little detail, as of {ood.SIDE} x {ood.SIDE} pixels or fewer"
+    if box is None:
+        return "no recognisable lungs"
+    return "unlike the films of the study" if distance > 1 else ""
 
 
 def _interpreter(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -133,190 +128,138 @@ def _interpreter(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file), num_threads=threads)
-    interpreter.allocate_tensors()  # announces itself, the first time in a process
+    with quiet():  # it announces itself, the first time in a process
+        interpreter.allocate_tensors()
     run = interpreter.get_signature_runner()
     return lambda images: next(iter(run(images=images).values()))
 
 
-def find_films(*images: str | os.PathLike) -> list[str]:
-    """The films of files and folders, those of a folder sorted; hidden files are left out and ~ is expanded.
+def find_films(*images: str | os.PathLike) -> tuple[list[str], list[str]]:
+    """The films of files and folders, by content or by name, and the files of the folders that are none. ~ is expanded.
 
-    A path that does not exist is listed, so that its row says so. Raises UserError where there is no film at all.
+    A file that is not there, or a folder without films, is listed, so that its row says so. UserError without any film.
     """
-    found: list[str] = []
-    for path in (os.path.expanduser(os.fspath(image)) for image in images):
-        if os.path.isdir(path):
-            inside = [file for file in decode.walk(path) if _may_be_film(Path(file))]
-            found += inside or ([path] if len(images) > 1 else [])
-        elif os.path.lexists(path) or len(images) > 1:
-            found.append(path)
+    found, left_out = [], []
+    for path in map(os.path.expanduser, images):
+        films, others = walk.films(path) if os.path.isdir(path) else ([path], [])
+        found += films or [path]
+        left_out += others
     if not any(os.path.lexists(path) and not os.path.isdir(path) for path in found):
-        named, wanted = ", ".join(map(str, images)), ", ".join(sorted(SUFFIXES))
-        is_folder = any(os.path.isdir(os.path.expanduser(image)) for image in images)
-        what = "no images inside" if is_folder else "no such file or folder"
-        raise UserError(f"{named}: {what}. Wanted an image, or a folder with DICOM files or files ending in {wanted}.")
-    return list(dict.fromkeys(found))
-
-
-def _may_be_film(path: Path) -> bool:
-    try:
-        return path.suffix.lower() in SUFFIXES or path.is_dir() or dicom.is_dicom(path)
-    except OSError:  # may not be read: its row says so
-        return not path.suffix
+        what = "no films inside" if any(map(os.path.isdir, found)) else "no such file or folder"
+        wanted = "Wanted a film (DICOM, PNG or JPEG), or a folder with films."
+        raise UserError(f"{', '.join(map(str, images))}: {what}. {wanted}")
+    return list(dict.fromkeys(found)), left_out
 
 
 def predict_films(paths: Sequence[str], released: Released) -> Iterator[dict[str, str]]:
-    """A row (COLUMNS) per file, in order; one that cannot be read has its reason in `problem`. Shows progress.
+    """A row (COLUMNS) per file, in order; one that cannot be read has its reason in `problem`. Shows progress."""
+    return (row for row, _ in assess_films(paths, released))
 
-    Every core decodes and predicts; memory grows neither with the number of files nor with their size in all.
+
+def assess_films(paths: Sequence[str], released: Released) -> Iterator[tuple[dict[str, str], np.ndarray | None]]:
+    """The rows of predict_films, each with the film's logits, float32 (networks,), or None where it cannot be read.
+
+    Every core reads and predicts; memory grows neither with the number of files nor with their size in all.
     """
     local = threading.local()
-    with quiet():
-        first = [Runner(released, threads=1)]
 
-    def work(some: Sequence[str]) -> list[dict[str, str]]:
-        if not hasattr(local, "runner"):
-            local.runner = first.pop() if first else Runner(released, threads=1)
-        return _rows(some, local.runner)
+    def start() -> None:
+        local.runner = Runner(released, threads=1)
 
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS))
-    with tqdm(total=len(paths), unit="film", delay=5, mininterval=2) as bar:
+    pool = ThreadPoolExecutor(THREADS, initializer=start)
+    unseen = not (sys.stderr and sys.stderr.isatty())
+    with tqdm(total=len(paths), unit="film", delay=5, mininterval=2, disable=unseen) as bar:
         try:
-            for start in range(0, len(paths), CHUNK):
-                chunk = paths[start : start + CHUNK]
-                for rows in pool.map(work, (chunk[i : i + TOGETHER] for i in range(0, len(chunk), TOGETHER))):
-                    bar.update(len(rows))
-                    yield from rows
+            for first in range(0, len(paths), CHUNK):
+                chunk = paths[first : first + CHUNK]
+                parts = [chunk[i : i + TOGETHER] for i in range(0, len(chunk), TOGETHER)]
+                for part in pool.map(lambda part: _assess(part, local.runner), parts):
+                    bar.update(len(part))
+                    yield from part
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _rows(paths: Sequence[str], runner: Runner) -> list[dict[str, str]]:
-    """A row per file; what can be read of them is predicted at once."""
-    rows = [dict.fromkeys(COLUMNS, "") | {"path": _printable(path)} for path in paths]
-    read = []
-    for row, path in zip(rows, paths, strict=True):
+def _assess(paths: Sequence[str], runner: Runner) -> list[tuple[dict[str, str], np.ndarray | None]]:
+    """A row per file and its logits; what can be read of them is predicted at once."""
+    rows = [dict.fromkeys(COLUMNS, "") | {"path": printable(path)} for path in paths]
+    read = {}
+    for i, path in enumerate(paths):
         try:
-            film, reasons, notes = _read(Path(path))
+            read[i] = decode.read(Path(path), FILM)
         except Exception as error:  # whatever a decoder makes of damaged bytes: the others go on
             kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a library's words need their kind
-            message = f"{kind}{error}".replace(path, Path(path).name)
-            row["problem"] = _printable(" ".join(message.split()))
-        else:
-            if reasons:
-                row |= {"decision": "not assessed", "reason": _printable("; ".join(reasons))}
-            else:
-                read.append((row, film, notes))
-    if read:
-        found = runner.assess(np.stack([film for _, film, _ in read]))
-        for (row, _, notes), assessed in zip(read, found, strict=True):
-            row |= assessed | {"reason": _printable("; ".join(filter(None, [assessed["reason"], *notes])))}
-    return rows
-
-
-def _read(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
-    """The film, uint8 (FILM, FILM); why the file says that it is not to be assessed; and what to warn of."""
-    if not path.exists():
-        raise ValueError("broken link" if path.is_symlink() else "no such file or folder")
-    if dicom.is_dicom(path):
-        return dicom.read(path, FILM)
-    return decode.decode(path, FILM), ["in colour"] if decode.colour(path) > outliers.COLOUR else [], []
-
-
-def _printable(text: str) -> str:
-    """Text in which bytes that are not UTF-8 stand as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+            message = getattr(error, "strerror", "") or f"{kind}{error}".replace(path, os.path.basename(path))
+            rows[i]["problem"] = printable(" ".join(message.split()))
+    if not read:
+        return [(row, None) for row in rows]
+    logits, reasons = runner.assess(np.stack([film.pixels for film in read.values()]))
+    of = dict(zip(read, logits, strict=True))
+    for (i, film), reason in zip(read.items(), reasons, strict=True):
+        rows[i] |= {"decision": "not assessed"} if film.refused or reason else runner.released.row(of[i])
+        rows[i]["reason"] = printable("; ".join(film.refused or filter(None, [reason, *film.notes])))
+    return [(row, of.get(i)) for i, row in enumerate(rows)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns 0 where all files were read (refusals included), 1 where some were not, 2 for nothing."""
+    """Command line; returns 0 where all files were read (not assessed or not), 1 where some were not, 2 for nothing."""
     parser = argparse.ArgumentParser(
         "python -m xraylib.predict",
         description="Chest films of children -> PNEUMONIA, NORMAL or not assessed.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("images", nargs="*", help="DICOM, PNG or JPEG files, or folders; else those of XRAY_IMAGES")
+    parser.add_argument("images", nargs="*", help="DICOM, PNG or JPEG files, or folders; else that of XRAY_IMAGES")
     parser.add_argument("--output", default="predictions.csv", help="default: predictions.csv")
     given = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")  # Pillow's and pydicom's, of odd headers: what matters is a problem
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it, nothing unfinished is left
+    _open_streams()
     try:
-        released = load()
-        films = find_films(*(given.images or _from_environment(os.environ.get("XRAY_IMAGES", ""))))
-        output = Path(given.output).expanduser()
+        images = given.images or [os.environ.get("XRAY_IMAGES", "")]
+        if images == [""]:
+            raise UserError("Which films? make predict IMAGES=file-or-folder, or: python -m xraylib.predict film.png")
+        released, (films, left_out), output = load(), find_films(*images), Path(given.output).expanduser()
         counts = _write(films, released, output)
     except UserError as error:
-        print(_printable(str(error)), file=sys.stderr)
+        say(printable(str(error)), sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped by Ctrl-C: no table was written. Run it again for all films.", file=sys.stderr)
+        say("Stopped: no table was written. Run it again for all films.", sys.stderr)
         return 2
-    print(_printable(f"wrote {output}: {len(films):,} films. Not a medical device."))
-    print(summary(counts, released))
+    stream = sys.stdout if output.is_file() else sys.stderr  # what reads the table from a pipe reads it alone
+    say(printable(f"wrote {output}: {len(films):,} films. Not a medical device."), stream)
+    say(summary(counts, released), stream)
+    if kinds := Counter(os.path.splitext(path)[1].lower() or "no suffix" for path in left_out):
+        say(printable(f"Left out, no films: {', '.join(f'{n} x {kind}' for kind, n in kinds.most_common())}."), stream)
     return 1 if counts["not read"] else 0
 
 
-def _from_environment(images: str) -> list[str]:
-    """The paths of XRAY_IMAGES: one path if it exists as a whole, else split as a shell would."""
-    if not images.strip():
-        raise UserError("Which films? make predict IMAGES=file-or-folder, or: python -m xraylib.predict file-or-folder")
-    if os.path.lexists(os.path.expanduser(images)):
-        return [images]
-    try:
-        return shlex.split(images) or [images]
-    except ValueError:  # an unbalanced quote
-        return [images]
+def _open_streams() -> None:
+    """Open the standard streams that are closed, or the table's file would get the number of one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
-    """Write the table; returns how many films have each decision, were not read, and lie in each band of score."""
+    """Write the table; returns how many films have each decision or were not read."""
     counts: Counter = Counter()
-    _sweep(output)
     with atomic(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        _hold(file)
+        if output.is_file() and walk.recognised(output):
+            raise UserError(f"{output}: a film, which the table would replace. Choose another --output.")
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's and pydicom's, of odd headers: what matters is a problem
-            for row in predict_films(films, released):
-                table.writerow(row)
-                if row["problem"] and counts["not read"] < 20:
-                    print(f"not read: {row['path']}: {row['problem']}", file=sys.stderr)
-                counts[row["decision"] or "not read"] += 1
-                if row["score"]:  # it lies in the last band whose lower end it reaches
-                    counts[max(band for band in released.bands if float(row["score"]) >= band[0])] += 1
+        for row in predict_films(films, released):
+            table.writerow(row)
+            if row["problem"] and counts["not read"] < 20:
+                say(f"not read: {row['path']}: {row['problem']}", sys.stderr)
+            counts[row["decision"] or "not read"] += 1
     return counts
 
 
-def _hold(file: IO) -> bool:
-    """Whether no other process holds the file; then this one does, while it is open."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Windows locks what is open, and some network disks know no locks
-        return False
-    return True
-
-
-def _sweep(output: Path) -> None:
-    """Remove what killed runs had begun to write beside the output."""
-    for left in output.parent.glob(f"{UNFINISHED}*{output.suffix}"):
-        with contextlib.suppress(OSError), left.open() as file:
-            if _hold(file):  # else a living run does
-                left.unlink()
-
-
 def summary(counts: Counter, released: Released) -> str:
-    """Three lines: how many of each decision; how many test films with such scores had pneumonia; its share there."""
+    """How many films have each decision; how many test films of each band of scores had pneumonia: two lines."""
     kinds = ", ".join(f"{kind}: {counts[kind]:,}" for kind in ("PNEUMONIA", "NORMAL", "not assessed", "not read"))
-    parts = [f"score {band[0]:g} to {band[1]:g}: {_share(*band[2:])}" for band in released.bands if counts[band]]
-    _, _, films, positive = (sum(column) for column in zip(*released.bands, strict=True))
-    return (
-        f"{kinds}\nOf the study's test films with such a score, so many had pneumonia: "
-        f"{'; '.join(parts) or 'no film has a score'}.\n"
-        f"Of all the study's test films, {_share(films, positive)} had pneumonia; elsewhere it is rarer or commoner."
-    )
-
-
-def _share(films: int, positive: int) -> str:
-    return f"{100 * positive / films:.0f} % ({positive} of {films})" if films else "none"
+    parts = [f"score {low:g} to {high:g}: {ill} of {films}" for low, high, films, ill in released.bands]
+    return f"{kinds}\nOf the study's test films with such a score, so many had pneumonia: {'; '.join(parts)}."

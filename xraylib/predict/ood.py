@@ -1,4 +1,4 @@
-"""Does a film look like those that the networks learned from? A distance, fitted on train, its limit chosen on tune.
+"""Is a film out of distribution (ood): unlike those that the networks learned from? A distance, its limit from tune.
 
 Mahalanobis (1936) distance of grey-level statistics, which no network computes: it does not change when networks do.
 """
@@ -11,25 +11,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from xraylib.data.decode import area_means, shrink
-from xraylib.data.frames import FAINT, WHOLE, lung_box
-from xraylib.files import UserError, atomic
+from xraylib.data.decode import area_means, resized
+from xraylib.data.frames import FAINT, WHOLE, lung_box, shrink
+from xraylib.files import atomic
 
 if TYPE_CHECKING:  # prediction starts without pandas
     import pandas as pd
 
-FILE = "familiar.npz"
+FILE = "familiar.npz"  # the name in released models
 PLACES = 6  # the mean grey level in 6 x 6 places: of 3 to 16 a side, parts other pictures from tune best
 SIDES = (48, 24, PLACES)  # each a whole part of the one before, so that the mean of its means is that of the pixels
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 RIDGE = 0.01  # variance added to each standardised statistic, so that none that hardly varies decides alone
-FAMILIAR = 0.99  # the share of tune films that is within the limit
-COLOUR = 8.0  # grey levels between the channels (decode.colour); the study's RGB films have less than 1
+INSIDE = 0.99  # the share of tune films that is within the limit
+# Detail, measured with the released networks on the 650 tune films: shrunk to n x n pixels, 70 decisions change at
+# n = 28, 16 at 40, 8 at 64, nearly all to PNEUMONIA, but 4 at 80 and 2 at 96. LEAST_DETAIL finds all films of n <= 64,
+# 5 % of n = 80 and none as published (0.258 or more). Enlarged pixel by pixel, films are beyond 1.07, else below 0.55.
+SIDE, LEAST_DETAIL = 64, 0.205  # pixels a side; what a copy of SIDE pixels loses over what one of a quarter loses
+MOST_UNEVEN = 0.8  # mean change of the grey step from one line to the next, over the mean step
 
 
 @dataclass(frozen=True)
-class Familiar:
-    """What the study's films are like: statistics' mean and SD (d,), whitening (d, d), limit of the score."""
+class Distribution:
+    """What the study's frames are like: statistics' mean and SD (d,), whitening (d, d), limit of the distance."""
 
     mean: np.ndarray
     sd: np.ndarray
@@ -42,6 +46,20 @@ class Familiar:
         return np.sqrt(((standard @ self.whitening) ** 2).mean(axis=1)) / float(self.limit)
 
 
+def coarse(film: np.ndarray) -> bool:
+    """Whether a film, uint8 (size, size), shows no more than one of SIDE x SIDE pixels that was enlarged.
+
+    Enlarged smoothly, it is nearly its own copy of SIDE pixels; enlarged pixel by pixel, some lines hold all its steps.
+    """
+    lost = []
+    for side in (SIDE, SIDE // 4):
+        copy = Image.fromarray(shrink(film, side)).resize(film.shape, Image.Resampling.BICUBIC)
+        lost.append(np.abs(film - np.asarray(copy, np.float32)).mean())
+    steps = [np.abs(np.diff(film.astype(np.float32), axis=axis)).mean(axis=1 - axis) for axis in (0, 1)]
+    uneven = min(np.abs(np.diff(step)).mean() / (step.mean() + 1e-6) for step in steps)
+    return bool(lost[0] < LEAST_DETAIL * lost[1] or uneven > MOST_UNEVEN)
+
+
 def statistics(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Statistics, float64 (n, d), of uint8 (n, size, size) frames and the lungs in them, masks: float (n, 48, 48).
 
@@ -50,12 +68,15 @@ def statistics(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     scales = [images.astype(np.float64)]
     for side in SIDES:
-        scales.append(_shrunk(scales[-1], side))
+        share = area_means(scales[-1].shape[1], side)
+        scales.append(share @ scales[-1] @ share.T)
     *stepped, places = scales
-    levels = np.stack([_levels(image) for image in images])
+    levels = images.reshape(len(images), -1)
+    quantiles = np.quantile(levels, QUANTILES, axis=1, method="inverted_cdf")
     steps = [np.abs(np.diff(scale, axis=axis)).mean(axis=(1, 2)) for scale in stepped for axis in (1, 2)]
     shapes = np.stack([_shape(mask) for mask in masks])
-    return np.concatenate([places.reshape(len(images), -1), levels, np.log1p(steps).T, shapes], axis=1)
+    parts = [places.reshape(len(images), -1), quantiles.T, levels.std(axis=1)[:, None], np.log1p(steps).T, shapes]
+    return np.concatenate(parts, axis=1)
 
 
 def _shape(mask: np.ndarray) -> np.ndarray:
@@ -68,29 +89,15 @@ def _shape(mask: np.ndarray) -> np.ndarray:
     return np.append(np.asarray(places, np.float64).ravel(), lung.mean() if lung.size else 0.0)
 
 
-def _levels(image: np.ndarray) -> np.ndarray:
-    """The QUANTILES of an image's grey levels and their SD, float64 (8,): counted, which is faster than sorted."""
-    counts, grey = np.bincount(image.ravel(), minlength=256), np.arange(256)
-    mean = counts @ grey / image.size
-    sd = np.sqrt(counts @ (grey - mean) ** 2 / image.size)
-    return np.append(np.searchsorted(counts.cumsum(), np.multiply(QUANTILES, image.size)), sd)
-
-
-def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Mean over side x side equal places, parts of pixels counted in part: (n, size, size) -> (n, side, side)."""
-    share = area_means(pixels.shape[1], side)
-    return share @ pixels @ share.T
-
-
-def fit(train: np.ndarray, tune: np.ndarray, train_masks: np.ndarray, tune_masks: np.ndarray) -> Familiar:
-    """What the train frames, uint8 (n, size, size), are like, with the limit that FAMILIAR of tune's stay below."""
+def fit(train: np.ndarray, tune: np.ndarray, train_masks: np.ndarray, tune_masks: np.ndarray) -> Distribution:
+    """What the train frames, uint8 (n, size, size), are like, with the limit that INSIDE of tune's stay below."""
     rows = _by_parts(statistics, train, train_masks)
     mean, sd = rows.mean(axis=0), rows.std(axis=0) + 1e-6  # a statistic that never varies stays finite
     standard = (rows - mean) / sd
     covariance = standard.T @ standard / len(rows) + RIDGE * np.eye(len(mean))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
-    distances = _by_parts(Familiar(mean, sd, whitening, np.array(1.0)).distance, tune, tune_masks)
-    return Familiar(mean, sd, whitening, np.maximum(np.quantile(distances, FAMILIAR), 1e-6))
+    distances = _by_parts(Distribution(mean, sd, whitening, np.array(1.0)).distance, tune, tune_masks)
+    return Distribution(mean, sd, whitening, np.maximum(np.quantile(distances, INSIDE), 1e-6))
 
 
 def _by_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
@@ -105,7 +112,7 @@ def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
     third, eighth = size // 3, size // 8
 
     def resize(parts: np.ndarray) -> np.ndarray:
-        return np.stack([shrink(Image.fromarray(part), size) for part in parts])
+        return np.stack([resized(Image.fromarray(part), size) for part in parts])
 
     return {
         "as it is": (True, films),
@@ -123,27 +130,24 @@ def changed(films: np.ndarray) -> dict[str, tuple[bool, np.ndarray]]:
     }
 
 
-def table(refuse: Callable[[np.ndarray], np.ndarray], films: np.ndarray) -> "pd.DataFrame":
-    """A row per kind of changed film: kind, wanted, films, not_assessed (the share for which `refuse` is true)."""
+def table(assess: Callable[[np.ndarray], tuple[np.ndarray, list[str]]], films: np.ndarray) -> "pd.DataFrame":
+    """A row per kind of changed film: kind, wanted, films, not_assessed (a share); assess: films.Runner.assess."""
     import pandas as pd
 
-    rows = [
-        (kind, "assessed" if assessable else "not assessed", len(images), _by_parts(refuse, images).mean())
-        for kind, (assessable, images) in changed(films).items()
-    ]
+    rows = []
+    for kind, (assessable, images) in changed(films).items():
+        not_assessed = _by_parts(lambda part: np.array(assess(part)[1]) != "", images)
+        rows.append((kind, "assessed" if assessable else "not assessed", len(images), not_assessed.mean()))
     return pd.DataFrame(rows, columns=["kind", "wanted", "films", "not_assessed"])
 
 
-def write(familiar: Familiar, models: Path) -> None:
+def write(distribution: Distribution, models: Path) -> None:
     """Write models/familiar.npz, with the same bytes at every run."""
     with atomic(models / FILE) as temporary:
-        np.savez(temporary, **asdict(familiar))
+        np.savez(temporary, **asdict(distribution))
 
 
-def read(models: Path) -> Familiar:
-    """What `write` wrote; UserError where it is not there."""
-    path = models / FILE
-    if not path.exists():
-        raise UserError(f"{path}: not there. Run the study first (make reproduce), or get the repository whole.")
-    with np.load(path, allow_pickle=False) as arrays:
-        return Familiar(**{name: arrays[name] for name in arrays.files})
+def read(models: Path) -> Distribution:
+    """What `write` wrote."""
+    with np.load(models / FILE, allow_pickle=False) as arrays:
+        return Distribution(**arrays)
