@@ -51,10 +51,11 @@ def test_ribs_alone_are_no_marker_and_the_ranges_follow_the_file_names():
         "train/NORMAL/IM-0171-0001.jpeg",
     ]
     found = stations.table(pd.DataFrame({"path": names}), np.stack([film(seed=seed) for seed in range(3)]))
-    assert set(found.marker) == {"none found"} and list(found.ranges) == ["0171-0275", "none", "none"]
+    assert set(found.marker) == {"none found"} and list(found.ranges) == ["0171-0275", "", ""]
 
 
 def test_the_tables_in_git_have_one_row_a_film_and_known_markers():
     table, check = (pd.read_csv(RESULTS / name) for name in ("stations.csv", "stations_check.csv"))
-    assert table.path.is_unique and check.path.is_unique and set(check.path) <= set(table.path)
+    assert table.path.is_unique and check.path.is_unique
+    assert list(table.set_index("path").marker[check.path]) == list(check.marker)
     assert set(table.marker) == set(check.marker) == set(check.by_eye) == set(stations.MARKERS)
