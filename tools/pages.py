@@ -142,6 +142,16 @@ def framing() -> str:
     )
 
 
+def station() -> str:
+    """Specificity by the marker of the X-ray station."""
+    rows = read("subgroups").set_index("part")
+    large, small = (rows.loc[f"NORMAL, {marker}"] for marker in ("large R", "small bold R"))
+    return (
+        f"On the {large.n_films} normal test films with a large R, which in train stands on films with pneumonia, specificity is "
+        f"{value(large)}; on the {small.n_films} with a small bold R, {value(small)}."
+    )
+
+
 def elsewhere() -> str:
     """The released networks on films of another hospital, mostly adults."""
     row = read("nih_adults").set_index("statistic").loc["auroc"]

@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from xraylib.data.index import SPLITS
+from xraylib.data.stations import MARKERS
 from xraylib.evaluation import metrics
 from xraylib.evaluation.corruptions import described
 
@@ -114,6 +115,23 @@ def patients(index: pd.DataFrame, ax: Axes) -> None:
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     _title(ax, f"{100 * (each.films == 1).mean():.0f} of 100 children have one film", index)
+
+
+def stations(table: pd.DataFrame, ax: Axes, index: pd.DataFrame) -> None:
+    """Side markers of the films of each split and class: shares of a bar, with counts. table: data.stations.table."""
+    groups = [f"{split}, {name}" for split in SPLITS for name in CLASSES][::-1]
+    counts = pd.crosstab(index.split + ", " + index.label.map(dict(enumerate(CLASSES))), table.marker.to_numpy())
+    counts = counts.reindex(index=groups, columns=MARKERS, fill_value=0)
+    share = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    share.plot.barh(stacked=True, ax=ax, width=0.8, legend=False, color=[VERMILLION, SKY, ORANGE, PURPLE, "#dddddd"])
+    for bars, marker in zip(ax.containers, MARKERS, strict=True):
+        shown = counts[marker].map("{:,}".format).where(share[marker] > 4, "")
+        ax.bar_label(bars, shown, label_type="center", fontsize=6.5)
+    ax.set(xlim=(0, 100), xlabel="films (%), with counts", ylabel="")
+    _legend_below(ax, 5)
+    normal, pneumonia = (share[MARKERS[1]][f"train, {name}"] for name in CLASSES)
+    title = f"{MARKERS[1].capitalize()} on {normal:.0f} of 100 normal films of train, on {pneumonia:.0f} of 100 others"
+    _title(ax, title, index)
 
 
 def radiographs(images: Sequence[np.ndarray], axes, titles: Sequence[str], what: str):

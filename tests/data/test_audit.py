@@ -95,7 +95,9 @@ def test_a_shortcut_planted_in_train_is_caught_and_leads_nowhere_in_test(audited
     films, healthy = films.copy(), train & (index.label == 0).to_numpy()
     films[train & ~healthy, :10] = 250  # a marker over the upper margin of PNEUMONIA
     planted = index.assign(quality=np.where(healthy, 97, index.quality), width=96, height=96, mode="L")
-    table = audit.shortcuts(planted, films).set_index("property")
+    marker = pd.Series(np.where(healthy, "small bold R", "large R"))
+    table = audit.shortcuts(planted, films, marker).set_index("property")
+    assert table.train["side marker"] == 1 and table.test["side marker"] == 0.5  # on test all show a large R
     assert table.train["JPEG quality"] > 0.95 and table.train["border of the image"] > 0.95
     assert table.test["JPEG quality"] == pytest.approx(0.5, abs=0.15)
     gone = ["width", "height", "aspect ratio", "colour mode"]

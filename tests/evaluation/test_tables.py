@@ -24,6 +24,7 @@ ROWS = [
     ("test/NORMAL/NORMAL2-IM-0004-0001.jpeg", 0, "normal", 0.4),
 ]
 POINTS = {("xray_cnn", 0): 0.5, ("xray_cnn", 1): 0.5}
+MARKERS = pd.DataFrame({"path": [ROWS[i][0] for i in (0, 3, 5)], "marker": "thin R"})
 
 
 def films(rows, network="xray_cnn", seed=0, split="test", folder=None):
@@ -150,16 +151,23 @@ def test_the_comparison_holds_published_figures_test_baselines_and_field(predict
     assert n_films == {"train folder": [5216, 8], "test": [4], "official test": [624]}
 
 
-def test_subgroups_are_counted_by_subtype_and_by_series(quick):
-    table = tables.subgroups(films(ROWS), POINTS, quick).set_index("part")
-    assert table.value.to_dict() == {"bacteria": 1.0, "virus": 0.5, "series IM-": 0.5, "series NORMAL2-IM-": 1.0}
-    assert table.n_films.tolist() == [2, 2, 2, 2]
+def test_subgroups_are_counted_by_subtype_by_marker_and_by_series(quick):
+    table = tables.subgroups(films(ROWS), POINTS, quick, MARKERS).set_index("part")
+    assert table.value.to_dict() == {
+        "bacteria": 1.0,
+        "virus": 0.5,
+        "PNEUMONIA, thin R": 0.5,
+        "NORMAL, thin R": 0.0,
+        "series IM-": 0.5,
+        "series NORMAL2-IM-": 1.0,
+    }
+    assert table.n_films.tolist() == [2, 2, 1, 2, 2, 2]
     assert (table.lower <= table.value).all() and (table.value <= table.upper).all()
 
 
 def test_runs_of_file_numbers_divide_a_series_and_leave_no_film_out(quick):
     rows = [(f"test/NORMAL/IM-{i:04d}-0001.jpeg", 0, "normal", 0.9 if i < 10 else 0.1) for i in range(40)]
-    table = tables.subgroups(films(rows), POINTS, quick)
+    table = tables.subgroups(films(rows), POINTS, quick, MARKERS[:0])
     runs = ["IM-0000 to 0009", "IM-0010 to 0019", "IM-0020 to 0029", "IM-0030 to 0039"]
     assert table.set_index("part").value[runs].tolist() == [0, 1, 1, 1]
     assert table.n_films.sum() == 2 * 40  # the series, and its runs
@@ -244,7 +252,7 @@ def test_without_films_there_are_no_rows(quick):
     none, index = films(ROWS).head(0), pd.DataFrame(columns=["path", "split", "patient", "patient_number", "sha256"])
     empty = [
         tables.in_parts({}, quick),
-        tables.subgroups(none, POINTS, quick),
+        tables.subgroups(none, POINTS, quick, MARKERS),
         tables.sensitivity_analyses(none, index, POINTS, quick),
         tables.parts_table(none, POINTS, pd.Series(dtype=str), quick),
         tables.calibration(none),
@@ -253,6 +261,6 @@ def test_without_films_there_are_no_rows(quick):
         tables.locator(np.zeros((0, 48, 48)), np.zeros((0, 48, 48)), none),
     ]
     assert [len(table) for table in empty] == [0] * len(empty)
-    some = tables.subgroups(films(ROWS), POINTS, quick)
+    some = tables.subgroups(films(ROWS), POINTS, quick, MARKERS)
     assert all(list(table) == list(some) for table in empty[:3])
     assert list(empty[6]) == list(tables.worst_errors(films(ROWS), POINTS))

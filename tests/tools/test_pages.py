@@ -63,7 +63,7 @@ def test_every_table_follows_from_the_predictions(committed):
         "metrics": metrics.summarise(shown, points, config),
         "differences": tables.differences(predictions, config),
         "against_baselines": tables.against_baselines(pd.concat([predictions, baselines]), config),
-        "subgroups": tables.subgroups(own, points, config),
+        "subgroups": tables.subgroups(own, points, config, pages.read("stations")),
     }
     replay = derived["published_replay"] = tables.published_replay(predictions, pages.read("history"))
     figures = derived["metrics"], derived["against_baselines"]

@@ -110,8 +110,8 @@ def _in_parts(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) 
     return np.concatenate([function(images[i : i + 2048].astype(np.float32)) for i in range(0, len(images), 2048)])
 
 
-def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
-    """How well what is not lung predicts the class.
+def shortcuts(index: pd.DataFrame, images: np.ndarray, marker: pd.Series) -> pd.DataFrame:
+    """How well what is not lung predicts the class. marker: the side marker of each film (stations.table).
 
     Columns: property, train (AUROC on patients held out in turn from the train split), test (AUROC on test of the model
     learned from the train split), note. Where a property has one value everywhere, AUROCs are NaN and the note
@@ -123,6 +123,7 @@ def shortcuts(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     # A tree learns any dependence on one number, as up to ten steps.
     tree = DecisionTreeClassifier(max_leaf_nodes=10, min_samples_leaf=0.01, class_weight="balanced", random_state=0)
     properties = {str(name): (column.to_numpy(), tree) for name, column in columns.items()}
+    properties["side marker"] = marker.to_numpy(object), tree
     properties["border of the image"] = _border(images), _linear()
     properties["8 x 8 thumbnail"] = _thumbnails(images), _linear()
     rows = []

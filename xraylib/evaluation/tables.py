@@ -6,6 +6,7 @@ n_children. Thresholds come from `metrics.operating_points`, so nothing here is 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from xraylib.config import REPOSITORY, Config
 from xraylib.data import frames
 from xraylib.data.index import CLASSES
+from xraylib.data.stations import MARKERS
 from xraylib.evaluation import metrics
 from xraylib.evaluation.corruptions import CORRUPTIONS, Corruption, corrupt
 from xraylib.files import UserError, write_table
@@ -276,13 +278,17 @@ def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, co
     return table.assign(n_films=films_too)
 
 
-def subgroups(table: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
-    """Sensitivity by subtype; specificity by series of file names and by runs of file numbers.
+def subgroups(table: pd.DataFrame, points: Mapping, config: Config, markers: pd.DataFrame) -> pd.DataFrame:
+    """Sensitivity by subtype, both rates by side marker, specificity by series of file names and runs of numbers.
 
-    NORMAL files count up within a series, so a run of numbers is a time of acquisition. Age and sex, which a reader
-    would want here, are not published. See `in_parts` for the columns.
+    markers: stations.csv (path, marker). NORMAL files count up within a series, so a run of numbers is a time of
+    acquisition. Age and sex, which a reader would want here, are not published. See `in_parts` for the columns.
     """
     parts = {name: (table[table.subtype == name], points, ["sensitivity"]) for name in ("bacteria", "virus")}
+    marker = table.path.map(markers.set_index("path").marker)
+    for (label, name), kind in product(enumerate(CLASSES), MARKERS):
+        films = table[(table.label == label) & (marker == kind)]
+        parts[f"{name}, {kind}"] = (films, points, ["sensitivity" if label else "specificity"])
     name = table.path.str.extract(r"(NORMAL2-IM-|IM-)(\d+)")
     number = pd.to_numeric(name[1])
     for series in ("IM-", "NORMAL2-IM-"):
