@@ -147,8 +147,8 @@ def station() -> str:
     rows = read("subgroups").set_index("part")
     large, small = (rows.loc[f"NORMAL, {marker}"] for marker in ("large R", "small bold R"))
     return (
-        f"On the {large.n_films} normal test films with a large R, which in train stands on films with pneumonia, specificity is "
-        f"{value(large)}; on the {small.n_films} with a small bold R, {value(small)}."
+        f"On the {large.n_films} normal test films with a large R, which in train stands on films with pneumonia, "
+        f"specificity is {value(large)}; on the {small.n_films} with a small bold R, {value(small)}."
     )
 
 
