@@ -40,6 +40,17 @@ def test_batches_come_in_order_with_what_was_made_of_their_rows():
     np.testing.assert_array_equal([b[0] for _, b in batches], order[:, 0])
 
 
+def test_a_share_of_films_is_mixed_with_a_partner_mirrored_or_not_and_no_share_changes_nothing():
+    images = np.uint8([[[0, 0]], [[120, 200]]])  # a black film, so that a mixed one shows its partner alone
+    rows, partners = np.zeros(400, int), [np.array([1])] * 400
+    np.testing.assert_array_equal(augment.mix(images, rows, partners, 0, [0, 0]), images[rows])
+    left, right = augment.mix(images, rows, partners, 0.5, [0, 0])[:, 0].T
+    mixed = left > 0
+    assert 150 < mixed.sum() < 250 and 0.3 < (left > right)[mixed].mean() < 0.7
+    np.testing.assert_allclose(np.minimum(left, right), 0.6 * np.maximum(left, right), rtol=1e-5)
+    assert np.maximum(left, right)[mixed].min() == pytest.approx(40, abs=5)  # a fifth of the partner at least
+
+
 def test_nothing_drawn_changes_nothing_and_what_is_left_out_is_not_drawn():
     amounts = augment.draw(3, SEED, tuple(augment.RANGES))
     np.testing.assert_allclose(augment.exposed(augment.posed(NOISE, amounts), amounts, SEED), NOISE, atol=0.05)

@@ -30,6 +30,13 @@ def test_both_networks_leave_tables_and_models_that_predict_the_same_and_are_not
     assert all("already trained" in line for line in lines)
 
 
+def test_partners_are_the_named_films_of_train_of_the_same_class(world):
+    index = world[1].assign(partner=world[1].index % 3 == 0)
+    for label, rows in enumerate(train.partners(index)):
+        assert list(rows) == [row for row in range(16, 64) if row % 3 == 0 and index.label[row] == label]
+    assert [len(rows) for rows in train.partners(world[1])] == [0, 0]
+
+
 def test_until_a_design_is_chosen_nothing_scores_test(world, config):
     _, index, images = world
     stopped = replace(config, score_test=False, epochs=1, published_steps=1)
@@ -64,8 +71,10 @@ def test_the_name_of_a_training_changes_with_what_it_depends_on_and_nothing_else
         name(index=index.assign(sha256=index.sha256.where(index.index > 0, "changed"))),
         name(index=index.assign(split=index.split.replace("tune", "train"))),
         name(images=255 - images),
+        name(mixed=0.3, index=index.assign(partner=True)),
+        name(mixed=0.3, index=index.assign(partner=index.label == 1)),
     ]
-    assert len({name(), *others}) == 8
+    assert len({name(), *others}) == 10
     assert name(build=config.build / "b", bootstrap_resamples=7) == name()
 
 

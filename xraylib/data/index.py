@@ -171,7 +171,7 @@ def assign_splits(index: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
     """
     split = index.folder.to_numpy(dtype=object).copy()
     train = index[index.folder == "train"]
-    groups = _linked_patients(train)
+    groups = linked_patients(train)
     for label, name in enumerate(CLASSES):
         n = len(set(groups[train.label == label]))
         if n < folds:
@@ -186,7 +186,7 @@ def assign_splits(index: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
     return split
 
 
-def _linked_patients(table: pd.DataFrame) -> np.ndarray:
+def linked_patients(table: pd.DataFrame) -> np.ndarray:
     """A group number per row: patients who share a byte-identical file, directly or through others, are one group."""
     patient, _ = pd.factorize(table.patient)
     file, _ = pd.factorize(table.sha256)

@@ -66,7 +66,8 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
     settings = {name: value for name, value in config.settings.items() if name not in _NOT_TRAINING}
-    files = index[["path", "sha256", "split", "label"]].to_csv(index=False)
+    columns = ["path", "sha256", "split", "label", *(["partner"] if config.mixed else [])]
+    files = index[columns].to_csv(index=False)
     return backend.fingerprint([network, seed, settings, files], images)
 
 
@@ -107,7 +108,8 @@ def _train_xray_cnn(seed, index, images, scored, config, say):
         shown = f"loss {row['loss']:.3f}, tune AUROC {row['tune_auroc']:.3f}, about {left:.0f} s left"
         say(f"epoch {epoch + 1:2d} of {config.epochs}, {shown}")
 
-    fit(network, images, labels, order, config, seed, [keras.callbacks.LambdaCallback(on_epoch_end=after_epoch)])
+    report = keras.callbacks.LambdaCallback(on_epoch_end=after_epoch)
+    fit(network, images, labels, order, config, seed, [report], partners(index))
     exact = backend.in_float32(network, lambda: model.build(config))
     return exact, history, [("xray_cnn", scored, predict(exact, images[scored]))]
 
@@ -127,14 +129,24 @@ def compiled(steps: int, config: Config) -> keras.Model:
     return network
 
 
-def fit(network: keras.Model, images, labels, order, config: Config, seed: int, callbacks: list) -> None:
-    """Train a `compiled` network on images, uint8 (n, h, w), and labels, int (n,), in the order of `shuffled`."""
+def partners(index: pd.DataFrame) -> list[np.ndarray]:
+    """For each label, the rows of train whose films are mixed into others of it, int; none without a column partner."""
+    chosen = (index.split == "train") & index.get("partner", False)
+    return [np.flatnonzero(chosen & (index.label == label)) for label in (0, 1)]
+
+
+def fit(network: keras.Model, images, labels, order, config: Config, seed: int, callbacks: list, mixed_in) -> None:
+    """Train a `compiled` network on images, uint8 (n, h, w), and labels, int (n,), in the order of `shuffled`.
+
+    mixed_in: for each label, the rows to draw partners from, for a share config.mixed of the films.
+    """
     targets = labels.astype(np.float32)
     weights = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels[np.unique(order)])
 
     def make(step: int, rows: np.ndarray):
+        films = augment.mix(images, rows, [mixed_in[k] for k in labels[rows]], config.mixed, [seed, step])
         with tf.device("CPU"):  # where there is a GPU, it trains meanwhile
-            pixels = tf.cast(images[rows], tf.float32)[..., None]
+            pixels = tf.constant(films)[..., None]
             return augment.augment(pixels, tf.constant([seed, step]), config.augmentations_off), targets[rows, None]
 
     n, size = config.batch_size, config.image_size
