@@ -3,7 +3,7 @@
 # Trainings are kept by a fingerprint of all that they depend on, so that notebook 02 run again trains only what changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict score bench ablation data publish lock test lint unit notebooks clean FORCE
+.PHONY: help reproduce report verify predict score bench ablation heldout data publish lock test lint unit notebooks clean FORCE
 
 # Paths reach Python through the environment, untouched: no shell sees their ~, $, quotes and backticks.
 unexport DATA IMAGES MASKS
@@ -78,6 +78,8 @@ bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; insta
 	@$(PY) -m tools.bench
 ablation: $(STUDY)  ## what the lung crop, the stretch and longer training are worth
 	@$(PY) -m tools.ablation
+heldout: $(STUDY)  ## AUROC within an X-ray station, and on a station that training has not seen; real images
+	@$(PY) -m tools.heldout
 data: $(INSTALLED)  ## download the Kaggle images (1.2 GB, no account) into data/chest_xray
 	@$(PY) -m xraylib.data.download data/chest_xray
 publish: $(INSTALLED)  ## copy a full run's notebooks into notebooks/, without patients' pictures; renew numbers in pages

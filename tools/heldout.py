@@ -24,7 +24,7 @@ def load(config: Config) -> tuple[pd.DataFrame, np.ndarray]:
     """The index of the train folder with marker, ranges and partner (bool: rare station for its class); its frames."""
     stations = pd.read_csv(config.results / "stations.csv")[["path", "marker", "ranges"]]
     index = load_index(config).merge(stations, "left", "path", validate="1:1")
-    index["partner"] = np.where(index.label == 1, index.marker == RARE, index.ranges != "none")
+    index["partner"] = np.where(index.label == 1, index.marker == RARE, index.ranges.notna())
     rows = index.index[index.folder == "train"]
     return index.loc[rows].reset_index(drop=True), lungs.load_frames(config, index)[rows]
 
@@ -35,7 +35,7 @@ def splits(index: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
     strata = index.subtype + (index.marker == RARE).astype(str)
     parts = folds.split(index, strata, linked_patients(index))
     out_of_fold = {f"fold {k}": np.where(index.index.isin(tune), "tune", "train") for k, (_, tune) in enumerate(parts)}
-    names = sorted(set(index.ranges) - {"none"})
+    names = sorted(index.ranges.dropna().unique())
     return out_of_fold | {name: np.where(index.ranges == name, "held out", index.split) for name in names}
 
 

@@ -9,11 +9,11 @@ from tools import heldout
 
 def test_no_child_is_on_both_sides_and_a_range_is_on_neither(world):
     index = world[1][world[1].folder == "train"].reset_index(drop=True).replace("train1", "train3")
-    index = index.assign(marker="R", ranges=np.where(index.patient.isin(["train0", "train50"]), "a", "none"))
+    index = index.assign(marker="R", ranges=np.where(index.patient.isin(["train0", "train50"]), "a", None))
     *folds, kept_out = found = list(heldout.splits(index, 0).values())
     assert all(pd.Series(split).groupby(index.patient).nunique().max() == 1 for split in found)
     assert (np.sum([split == "tune" for split in folds], axis=0) == [1] * len(index)).all() and len(folds) == 4
-    assert kept_out.tolist() == index.split.where(index.ranges == "none", "held out").tolist()
+    assert kept_out.tolist() == index.split.where(index.ranges.isna(), "held out").tolist()
 
 
 def test_measures_and_differences_solved_by_hand(config, monkeypatch):
