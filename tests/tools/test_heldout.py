@@ -24,7 +24,6 @@ def test_measures_and_differences_solved_by_hand(config, monkeypatch):
     split = ["held out" if row == 5 else "tune" for row in films.index]
     films = pd.concat([films.index.to_frame(name="path").assign(patient=films.index, split=split), films], axis=1)
     found = heldout.measures(films)
-    sizes = {"within R": 4, "other station": 3, "all, out of fold": 5, "tune": 3}
-    assert {name: len(part) for name, part in found.items()} == sizes
+    assert [len(part) for part in found.values()] == [4, 3, 5, 3]  # within R, other station, all out of fold, tune
     table = heldout.compare(found["other station"], config).set_index("variant")
     assert table.value.to_dict() == pytest.approx({"old": 0.5, "new": 1, "new - old": 0.5})
