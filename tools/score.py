@@ -17,8 +17,6 @@ from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_bytes, write_table
 from xraylib.predict import films
 
-FIGURES = ["value", "sd", "lower", "upper"]
-
 
 def predict(root: Path, seeds: tuple[int, ...]) -> tuple[pd.DataFrame, int]:
     """A row per network and film of root/NORMAL and root/PNEUMONIA, and how many films could not be read.
@@ -51,12 +49,12 @@ def figures(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.Da
 
     def of(rows: pd.DataFrame) -> pd.DataFrame:
         means = metrics.summarise_split(rows, points, config).query("seed == 'mean'").set_index("statistic")
-        return means.loc[list(metrics.HEADLINE), [*FIGURES, "n_films", "n_children"]]
+        return means.loc[list(metrics.HEADLINE), [*tables.FIGURES, *tables.COUNTS]]
 
     table, assessed = of(predictions), predictions[predictions.reason == ""]
     table["not_assessed"] = predictions[predictions.reason != ""].path.nunique()
     if assessed.label.nunique() == len(CLASSES):  # else there is no AUROC
-        table = table.join(of(assessed)[FIGURES].rename(columns={"value": "mean"}).add_suffix("_assessed"))
+        table = table.join(of(assessed)[tables.FIGURES].rename(columns={"value": "mean"}).add_suffix("_assessed"))
     names = {"value": "mean", "n_films": "films", "n_children": "patients"}
     return table.rename(columns=names).reset_index()
 

@@ -57,5 +57,5 @@ def show_picture(name: str, png: bytes) -> None:
 
 
 def show_source(module: ModuleType) -> None:
-    """Display the source of a module, for who reads the notebook alone."""
+    """Display the source of a module, for a reader who has the notebook alone."""
     display(Code(inspect.getsource(module), language="python"))

@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", default="predictions.csv", help="default: predictions.csv")
     given = parser.parse_args(arguments)
     warnings.simplefilter("ignore")  # Pillow's and pydicom's, of odd headers: what matters is a problem
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it, nothing unfinished is left
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing unfinished is left
     _open_streams()
     try:
         images = given.images or [os.environ.get("XRAY_IMAGES", "")]
