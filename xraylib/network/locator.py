@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from xraylib.config import REPOSITORY, Config
 from xraylib.data import frames
@@ -105,6 +106,9 @@ def augmented(films: tf.Tensor, masks: tf.Tensor, seed: tf.Tensor) -> list[tf.Te
 
 def locate(network: keras.Model, films: np.ndarray) -> np.ndarray:
     """Probability of lung, float32 (n, 48, 48), of films, uint8 (n, h, w): mean logit of film and mirror image."""
-    small = small_films(films)[..., None]
-    film, mirrored = (backend.outputs(network, images, BATCH) for images in (small, small[:, :, ::-1]))
-    return 1 / (1 + np.exp(-(film + mirrored[:, :, ::-1]) / 2))
+    parts = []
+    for start in tqdm(range(0, max(len(films), 1), 16 * BATCH), "finding lungs", delay=5, mininterval=2):
+        small = small_films(films[start : start + 16 * BATCH])[..., None]
+        film, mirrored = (backend.outputs(network, images, BATCH) for images in (small, small[:, :, ::-1]))
+        parts.append(1 / (1 + np.exp(-(film + mirrored[:, :, ::-1]) / 2)))
+    return np.concatenate(parts)
