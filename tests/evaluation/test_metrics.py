@@ -102,21 +102,26 @@ def test_net_benefit_by_hand():
     assert found.ravel().tolist() == pytest.approx([2 / 4 - 1 / 16, 2 / 4 - 2 / 4 / 4])
 
 
-def test_the_threshold_lies_midway_between_the_classes_in_logits():
-    tune = table([0, 0, 0, 1, 1, 1], [0.05, 0.1, 0.2, 0.8, 0.9, 0.95])
-    assert metrics.choose_operating_point(tune) == pytest.approx(0.5)
+def test_the_threshold_lies_midway_between_two_normal_distributions_whatever_the_share_of_each_class():
+    label = np.repeat([0, 1], [2000, 18000])  # of equal SD: the linear discriminant is undecided at the mean of means
+    logits = np.random.default_rng(0).normal(4.0 * label - 3, 1.5)
+    assert logit(metrics.choose_operating_point(table(label, expit(logits)))) == pytest.approx(-1, abs=0.1)
 
 
 @settings(max_examples=60, deadline=None)
-@given(scored())
-def test_no_other_threshold_has_a_higher_balanced_accuracy(world):
-    label, probability = world
-
-    def balanced(threshold):
-        return metrics.at_threshold(label, probability, threshold)["balanced_accuracy"]
-
+@given(scored(), st.floats(-3, 3))
+def test_the_threshold_moves_with_the_logits_and_lies_among_them(world, shift):
+    label, probability = world[0], np.clip(world[1], 0.01, 0.99)
     threshold = metrics.choose_operating_point(table(label, probability))
-    assert balanced(threshold) >= max(map(balanced, np.unique(probability))) - 1e-12
+    means = [probability[label == k].mean() for k in (0, 1)]
+    if means[1] - means[0] > 0.1:
+        assert probability.min() <= threshold <= probability.max()
+        moved = metrics.choose_operating_point(table(label, expit(logit(probability) + shift)))
+        assert logit(moved) == pytest.approx(logit(threshold) + shift, abs=0.05)
+
+
+def test_without_any_difference_every_film_is_called_pneumonia():
+    assert metrics.choose_operating_point(table([0, 1, 1], [0.62, 0.62, 0.62])) == 0.62
 
 
 @pytest.mark.parametrize(("label", "name"), [(0, "PNEUMONIA"), (1, "NORMAL")])

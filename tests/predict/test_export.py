@@ -112,7 +112,7 @@ def test_what_decides_comes_from_tune_alone(made):
 def test_bounds_and_bands_by_hand():
     label, logit = np.array([0, 0, 1, 0, 1, 1]), np.array([-3.0, -2, -1, 0, 2, 3])
     table = pd.DataFrame({"label": label, "logit": logit})
-    assert export.threshold(table) == pytest.approx(-1.5)  # half of the way to the lowest logit called PNEUMONIA
+    assert export.threshold(table.assign(logit=[-3.0, -2, 2, -1, 1, 3])) == pytest.approx(0, abs=1e-3)  # mirror images
     assert export.bounds(label, logit) == (-1, 0)
     many = np.repeat([0, 1], 100), np.concatenate([np.arange(100) - 90.0, np.arange(100) - 10.0])
     assert export.bounds(*many) == (-9, 8)  # one of each hundred lies beyond

@@ -17,7 +17,6 @@ from xraylib.data.frames import Box
 from xraylib.files import UserError, atomic, say, write_json, write_table
 from xraylib.network import augment, backend, locator, lungs, model, published
 from xraylib.network.backend import keras, tf
-from xraylib.network.optimizer import FusedAdamW
 from xraylib.network.weights import load_network, save_network
 
 NETWORKS = {"published": lambda config: published.build(), "xray_cnn": model.build}  # name -> the untrained network
@@ -121,7 +120,7 @@ def compiled(steps: int, config: Config) -> keras.Model:
     )
     network = model.build(config)
     network.compile(
-        optimizer=FusedAdamW(schedule, weight_decay=config.weight_decay),
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
     )
