@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from xraylib.config import Config, load_config
 from xraylib.data.index import linked_patients, load_index
+from xraylib.data.stations import RARE, partners
 from xraylib.evaluation import metrics
 from xraylib.files import UserError, say, write_table
 from xraylib.network import lungs, train
@@ -17,14 +18,11 @@ from xraylib.network import lungs, train
 VARIANTS = {"unmixed": 0.0, "mixed 0.3": 0.3, "mixed 0.15": 0.15}  # name -> share of films mixed
 FOLDS, EPOCHS = 4, 12  # half of the study's epochs: six trainings a variant and seed
 LEAST = 20  # films of each class, for an AUROC within a station
-RARE = "small bold R"  # the marker of most normal films: pneumonia's partners; normal films' are those in `ranges`
 
 
 def load(config: Config) -> tuple[pd.DataFrame, np.ndarray]:
     """The index of the train folder with marker, ranges and partner (bool: rare station for its class); its frames."""
-    stations = pd.read_csv(config.results / "stations.csv")[["path", "marker", "ranges"]]
-    index = load_index(config).merge(stations, "left", "path", validate="1:1")
-    index["partner"] = np.where(index.label == 1, index.marker == RARE, index.ranges.notna())
+    index = partners(load_index(config), pd.read_csv(config.results / "stations.csv"))
     rows = index.index[index.folder == "train"]
     return index.loc[rows].reset_index(drop=True), lungs.load_frames(config, index)[rows]
 

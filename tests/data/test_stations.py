@@ -54,6 +54,13 @@ def test_ribs_alone_are_no_marker_and_the_ranges_follow_the_file_names():
     assert set(found.marker) == {"none found"} and list(found.ranges) == ["0171-0275", "", ""]
 
 
+def test_partners_are_the_films_whose_station_is_rare_in_their_class():
+    films = pd.DataFrame({"path": list("abcdef"), "label": [0, 0, 0, 1, 1, 1]})
+    rows = [("d", None, stations.RARE), ("a", "0705-0772", "A-P"), ("b", None, stations.RARE), ("e", None, "A-P")]
+    found = stations.partners(films, pd.DataFrame(rows, columns=["path", "ranges", "marker"]))
+    assert found.partner.tolist() == [True, False, False, True, False, False] and found.partner.dtype == bool
+
+
 def test_the_tables_in_git_have_one_row_a_film_and_known_markers():
     table, check = (pd.read_csv(RESULTS / name) for name in ("stations.csv", "stations_check.csv"))
     assert table.path.is_unique and check.path.is_unique

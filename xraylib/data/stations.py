@@ -20,6 +20,7 @@ from scipy import fft
 
 MARKERS = ("large R", "small bold R", "A-P", "thin R", "none found")
 RANGES = ((171, 275), (705, 772), (1356, 1426), (1427, 1442))  # of NORMAL2-IM-: by eye, half show the large R
+RARE = "small bold R"  # rare on films with pneumonia, on most normal ones; those of RANGES come from other stations
 COLUMNS, MARGIN, RIM = 112, 8, 2  # pixels: markers stand in the left half; added around a film; around a letter
 REACH = np.array([40, 32])  # rows and columns around the best of FEW letters, where all are tried
 FIRST_NOISE, NOISE = 20, 6  # grey levels: what has less contrast scores low, ribs for one
@@ -116,3 +117,12 @@ def table(index: pd.DataFrame, films: np.ndarray) -> pd.DataFrame:
     number = found.path.str.extract(r"NORMAL2-IM-(\d+)-", expand=False).astype(float)
     found.insert(1, "ranges", [next((f"{a:04}-{b:04}" for a, b in RANGES if a <= n <= b), "") for n in number])
     return found
+
+
+def partners(index: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The index with marker, ranges and partner, bool: the station is rare in the film's class, so it is mixed in.
+
+    table: stations.csv as read (ranges NaN outside). A film without a row is no partner.
+    """
+    found = index.merge(table[["path", "marker", "ranges"]], "left", "path", validate="1:1")
+    return found.assign(partner=np.where(found.label == 1, found.marker == RARE, found.ranges.notna()))
