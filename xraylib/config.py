@@ -35,7 +35,7 @@ class Config:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
     augmentations_off: tuple[str, ...] = ()  # names of augment.RANGES
-    mixed: float = 0.0  # share of the films of a batch that are mixed with one of their class from another station
+    mixed: float = 0.3  # share of the films of a batch that are mixed with one of their class from another station
 
     published_steps: int = 3000  # the published experiment: one epoch of 3,000 steps of one image
     published_validation_steps: int = 2000

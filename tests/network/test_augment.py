@@ -43,7 +43,8 @@ def test_batches_come_in_order_with_what_was_made_of_their_rows():
 def test_a_share_of_films_is_mixed_with_a_partner_mirrored_or_not_and_no_share_changes_nothing():
     images = np.uint8([[[0, 0]], [[120, 200]]])  # a black film, so that a mixed one shows its partner alone
     rows, partners = np.zeros(400, int), [np.array([1])] * 400
-    np.testing.assert_array_equal(augment.mix(images, rows, partners, 0, [0, 0]), images[rows])
+    for unchanged in ((partners, 0), ([np.array([], int)] * 400, 1)):
+        np.testing.assert_array_equal(augment.mix(images, rows, *unchanged, [0, 0]), images[rows])
     left, right = augment.mix(images, rows, partners, 0.5, [0, 0])[:, 0].T
     mixed = left > 0
     assert 150 < mixed.sum() < 250 and 0.3 < (left > right)[mixed].mean() < 0.7

@@ -94,8 +94,10 @@ def test_the_score_is_50_at_the_threshold_and_never_rounded_across(released, log
 
 def test_certain_and_agreement_follow_from_bounds_and_each_networks_threshold(released):
     made = dataclasses.replace(released, threshold=0.0, thresholds=(0.0, 0.0, 2.0), lower=-1.0, upper=1.5)
-    assert list(made.row(np.ones(3)).values()) == ["PNEUMONIA", "73.11", "no", "2 of 3"]
+    assert list(made.row(np.ones(3)).values()) == ["PNEUMONIA", "73.11", "no", "2 of 3", ""]
     assert made.row(np.full(3, -4.0))["certain"] == "yes"
+    lonely = made.row(np.array([-1.0, -1.0, 9.0]))  # the mean lies above, beyond the bounds, two networks below
+    assert list(lonely.values())[2:] == ["no", "1 of 3", "fewer than half of the networks agree"]
     crossed = dataclasses.replace(made, lower=1.0, upper=-1.0)
     assert all(crossed.row(np.full(3, logit))["certain"] == "yes" for logit in (-1.0, 0.0, 1.0))
 

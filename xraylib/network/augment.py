@@ -58,10 +58,10 @@ def mix(images: np.ndarray, rows: np.ndarray, partners: list[np.ndarray], share:
 
     x = l x1 + (1 - l) x2 with l uniform in 0 to 0.8, x2 mirrored half the time: Yao and others 2022 (LISA). Where the
     partners are of the station that is rare in the class, station and class come apart. partners: of each row, the rows
-    of `images` to draw from.
+    of `images` to draw from; a row without any stays as it is.
     """
     rng, films = np.random.default_rng(seed), images[rows].astype(np.float32)
-    for film in np.flatnonzero(rng.random(len(rows)) < share):
+    for film in np.flatnonzero((rng.random(len(rows)) < share) & np.array([len(of_film) > 0 for of_film in partners])):
         own, partner = rng.uniform(0, 0.8), images[rng.choice(partners[film])]
         films[film] = own * films[film] + (1 - own) * (partner[:, ::-1] if rng.random() < 0.5 else partner)
     return films

@@ -65,7 +65,7 @@ def train_one(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, 
 def fingerprint(network: str, seed: int, index: pd.DataFrame, images: np.ndarray, config: Config) -> str:
     """12 hexadecimal digits of all that a training depends on: code, settings, images, splits, precision, versions."""
     settings = {name: value for name, value in config.settings.items() if name not in _NOT_TRAINING}
-    columns = ["path", "sha256", "split", "label", *(["partner"] if config.mixed else [])]
+    columns = ["path", "sha256", "split", "label", *(["partner"] if config.mixed and "partner" in index else [])]
     files = index[columns].to_csv(index=False)
     return backend.fingerprint([network, seed, settings, files], images)
 

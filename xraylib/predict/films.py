@@ -58,16 +58,19 @@ class Released:
     distribution: ood.Distribution
 
     def row(self, logits: np.ndarray) -> dict[str, str]:
-        """Decision, score, certain and networks_agree of one film's logits (networks,)."""
+        """Decision, score, certain, networks_agree and reason of one film's logits (networks,)."""
         logits = logits.astype(np.float64)
         mean = float(logits.mean())
         positive = mean >= self.threshold
         score = 100 / (1 + float(np.exp(-np.clip(mean - self.threshold, -700, 700))))
+        agree = int(((logits >= self.thresholds) == positive).sum())
+        lonely = 2 * agree < len(logits)  # where one network outweighs the others in the mean
         return {
             "decision": "PNEUMONIA" if positive else "NORMAL",
             "score": f"{score if positive else min(score, 49.99):.2f}",  # never rounded across 50
-            "certain": "no" if self.lower <= mean <= self.upper else "yes",
-            "networks_agree": f"{((logits >= self.thresholds) == positive).sum()} of {len(logits)}",
+            "certain": "no" if lonely or self.lower <= mean <= self.upper else "yes",
+            "networks_agree": f"{agree} of {len(logits)}",
+            "reason": "fewer than half of the networks agree" if lonely else "",
         }
 
 
@@ -196,8 +199,9 @@ def _assess(paths: Sequence[str], runner: Runner) -> list[tuple[dict[str, str], 
     logits, reasons = runner.assess(np.stack([film.pixels for film in read.values()]))
     of = dict(zip(read, logits, strict=True))
     for (i, film), reason in zip(read.items(), reasons, strict=True):
-        rows[i] |= {"decision": "not assessed"} if film.refused or reason else runner.released.row(of[i])
-        rows[i]["reason"] = printable("; ".join(film.refused or filter(None, [reason, *film.notes])))
+        refused = {"decision": "not assessed", "reason": reason}
+        rows[i] |= refused if film.refused or reason else runner.released.row(of[i])
+        rows[i]["reason"] = printable("; ".join(film.refused or filter(None, [rows[i]["reason"], *film.notes])))
     return [(row, of.get(i)) for i, row in enumerate(rows)]
 
 
