@@ -3,11 +3,12 @@
 # Trainings are kept by a fingerprint of all that they depend on, so that notebook 02 run again trains only what changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict score bench ablation heldout data publish lock test lint unit notebooks clean FORCE
+.PHONY: help reproduce report verify predict score evaluate bench ablation heldout data publish lock test lint unit notebooks clean FORCE
 
 # Paths reach Python through the environment, untouched: no shell sees their ~, $, quotes and backticks.
-unexport DATA IMAGES MASKS
+unexport DATA IMAGES MASKS PREDICTIONS
 export XRAY_IMAGES := $(value IMAGES)
+export XRAY_PREDICTIONS := $(value PREDICTIONS)
 export XRAY_DATA := $(if $(value DATA),$(value DATA),$(value XRAY_DATA))
 export XRAY_MASKS := $(if $(value MASKS),$(value MASKS),$(value XRAY_MASKS))
 REAL := $(if $(value XRAY_DATA),yes,$(shell { [ -e data/chest_xray ] || [ -L data/chest_xray ]; } && echo yes))
@@ -73,6 +74,9 @@ predict: $(INSTALLED)  ## a decision for each film: make predict IMAGES=file-or-
 	@$(PY) -m xraylib.predict
 score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ and PNEUMONIA/: make score IMAGES=folder
 	@$(PY) -m tools.score
+evaluate: $(INSTALLED)  ## your model's figures on the test films, by station: make evaluate PREDICTIONS=mine.csv
+	@[ -n "$$XRAY_PREDICTIONS" ] || { echo "Whose predictions? make evaluate PREDICTIONS=mine.csv (columns path, score)"; exit 1; }
+	@$(PY) -m tools.evaluate
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
 	@$(PY) -m tools.setup add torch==2.13.0 || echo "PyTorch can't be installed: the training step is not compared with its"
 	@$(PY) -m tools.bench

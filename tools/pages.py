@@ -70,7 +70,8 @@ def results() -> str:
     return (
         f"{intervals(rows, ['network', 'measured on'])}\n\n{SHOWN} The field's figures are its authors'; [field.csv]"
         "(field.csv) says whose weights were pretrained, who used extra labels (here: lung masks) and who chose the "
-        "threshold on test. Claims on other splits do not compare and are left out."
+        "threshold on test. Claims on other splits do not compare and are left out; so is "
+        "[MedViTV2](https://github.com/Omid-Nejati/MedViTV2), which keeps the epoch with the best AUC on test."
     )
 
 

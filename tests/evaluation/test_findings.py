@@ -105,8 +105,19 @@ def test_the_words_follow_the_numbers(name, table, words):
     assert words in getattr(findings, name)(table)
 
 
-def test_the_field_leaves_out_thresholds_chosen_on_test():
+def test_the_field_is_compared_with_rows_like_it_and_with_all_that_are_higher():
     own = frame("statistic value", ("auroc", 0.9), ("accuracy", 0.9), network="xray_cnn", split="test", seed="mean")
-    rows = [("A", "no", "no", 0.95, 0.85), ("B", "yes", "no", 0.97, 0.93), ("C", "yes", "yes", 0.99, 0.99)]
+    rows = [
+        ("A", "no", "no", 0.95, 0.85),
+        ("B", "no", "unknown", np.nan, 0.88),
+        ("C", "yes", "no", 0.97, 0.9),
+        ("D", "no", "yes", 0.96, 0.99),
+        ("E", "unknown", "no", 0.7, 0.7),
+    ]
     output = findings.comparison(own, frame("source pretrained test_chose_threshold auroc accuracy", *rows))
-    assert "0.950 (A)" in output and "0.970 (B)" in output and "(C)" not in output
+    assert "highest of 1 rows like it is 0.950 (A); higher than here: 0.970 (C), 0.960 (D*), 0.950 (A)." in output
+    assert "highest of 2 rows like it is 0.880 (B); higher than here: 0.990 (D*)." in output
+    own["value"] = 0.995
+    assert "higher than here: no row" in findings.comparison(
+        own, frame("source pretrained test_chose_threshold auroc accuracy", *rows)
+    )

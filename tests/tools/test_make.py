@@ -56,6 +56,8 @@ def test_paths_pass_untouched(project, run, path):
     python.write_text('#!/bin/sh\nprintf "%s|%s|%s" "$XRAY_IMAGES" "$XRAY_DATA" "$XRAY_MASKS"\n')
     assert run("make", "predict", f"IMAGES={path}", f"DATA={path}", f"MASKS={path}") == (f"{path}|{path}|{path}", 0)
     assert run("make", "predict", "IMAGES=x", XRAY_DATA=path) == (f"x|{path}|", 0)
+    python.write_text('#!/bin/sh\nprintf "%s" "$XRAY_PREDICTIONS"\n')
+    assert run("make", "evaluate", f"PREDICTIONS={path}") == (path, 0)
     assert not (project / "made").exists()
 
 

@@ -190,15 +190,22 @@ def against_baselines(table: pd.DataFrame) -> str:
 
 def comparison(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
     if field.empty:
-        return "Nobody else has evaluated these films."
-    own, fair, parts = _on_test(metrics).value[STUDY], field[field.test_chose_threshold != "yes"], []
+        return "Others report on films of patients: none of their figures stands beside those of phantoms."
+    own, parts = _on_test(metrics).value[STUDY].round(3), []
+    chosen = field.test_chose_threshold.eq("yes")
+    field = field.assign(source=field.source + np.where(chosen, "*", ""))
     for statistic, name in (("auroc", "AUROC"), ("accuracy", "Accuracy")):
-        alike, best = (some.loc[some[statistic].idxmax()] for some in (fair[fair.pretrained == "no"], fair))
-        parts.append(
-            f"{name} here is {own[statistic]:.3f}: the best without pretrained weights is {alike[statistic]:.3f} "
-            f"({alike.source}); the best of all is {best[statistic]:.3f} ({best.source}). "
+        alike = field[field.pretrained.eq("no") & ~chosen].dropna(subset=statistic)
+        best = alike.loc[alike[statistic].idxmax()]
+        above = field[field[statistic] > own[statistic]].sort_values(statistic, ascending=False)
+        above = ", ".join(
+            f"{value:.3f} ({source})" for value, source in zip(above[statistic], above.source, strict=True)
         )
-    return f"{''.join(parts)}Rows whose threshold was chosen on test are not counted."
+        parts.append(
+            f"{name} here is {own[statistic]:.3f}; the highest of {len(alike)} rows like it is {best[statistic]:.3f} "
+            f"({best.source}); higher than here: {above or 'no row'}. "
+        )
+    return f"{''.join(parts)}Like it: no pretrained weights, threshold not known to come from test (*: it does)."
 
 
 def val_films(table: pd.DataFrame) -> str:
