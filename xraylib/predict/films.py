@@ -36,7 +36,8 @@ COLUMNS = ("path", "decision", "score", "certain", "networks_agree", "reason", "
 EXAMPLE = """example:
   python -m xraylib.predict film.dcm "a folder of films" --output results.csv
 
-  writes a table such as (score: 0 to 100, 50 is the threshold; it is no percentage)
+  writes a table such as (score: 0 to 100; 50 is the threshold; 90 does not mean 90 %: how many of
+  the study's test films with such a score had pneumonia is printed at the end)
   path,decision,score,certain,networks_agree,reason,problem
   film.dcm,PNEUMONIA,93.27,yes,3 of 3,,
   a folder of films/hand.jpeg,not assessed,,,,no recognisable lungs,
@@ -259,7 +260,12 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
 
 
 def summary(counts: Counter, released: Released) -> str:
-    """How many films have each decision; how many test films of each band of scores had pneumonia: two lines."""
+    """How many films have each decision, and `frequencies`: two lines."""
     kinds = ", ".join(f"{kind}: {counts[kind]:,}" for kind in ("PNEUMONIA", "NORMAL", "not assessed", "not read"))
-    parts = [f"score {low:g} to {high:g}: {ill} of {films}" for low, high, films, ill in released.bands]
-    return f"{kinds}\nOf the study's test films with such a score, so many had pneumonia: {'; '.join(parts)}."
+    return f"{kinds}\n{frequencies(released)}"
+
+
+def frequencies(released: Released) -> str:
+    """How many test films of each band of scores had pneumonia, in a sentence."""
+    parts = [f"{ill} of {films} from {low:g} to {high:g}" for low, high, films, ill in released.bands]
+    return f"Of the study's test films, by score, these had pneumonia: {', '.join(parts)}."
