@@ -126,7 +126,7 @@ def claim() -> str:
         f"The [published experiment]({EXPERIMENT}) reports an accuracy of {printed.value:.3f}, measured on its "
         f"training folder; on the {theirs.n_films:.0f} test films (by file name, of {theirs.n_children:.0f} other "
         f"children) it is {value(theirs)}. This study's network has {value(own)} there, a difference of "
-        f"{difference('published at 0.5')} (brackets: 95 % interval over patients). {cost()}"
+        f"{difference('published at 0.5')} (brackets: 95 % interval). {cost()}"
     )
 
 
@@ -146,9 +146,9 @@ def framing() -> str:
     hidden = read("hidden_regions").query("network == 'xray_cnn'").set_index("hidden")
     return (
         f"The lungs' position and size tell the class at AUROC {film.train:.3f} on train (children held out in turn) "
-        f"and {film.test:.3f} on test; after the crop, at {frame.train:.3f} and {frame.test:.3f} (0.5 is chance). With "
-        f"the lungs of the test films hidden, the network has {value(hidden.loc['lungs'], 'auroc')}; with the lungs alone, "
-        f"{value(hidden.loc['all but the lungs'], 'auroc')}."
+        f"and {film.test:.3f} on test; after the crop, at {frame.train:.3f} and {frame.test:.3f} (0.5 is chance). "
+        f"With the lungs of the test films hidden, the network has {value(hidden.loc['lungs'], 'auroc')}; with the lungs "
+        f"alone, {value(hidden.loc['all but the lungs'], 'auroc')}."
     )
 
 

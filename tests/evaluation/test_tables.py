@@ -222,7 +222,7 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
 
 
 def test_parts_of_test_by_hand(quick):
-    earlier = pd.Series({row[0]: "earlier" if row[1] else "other" for row in ROWS})
+    earlier = pd.Series({row[0]: "earlier" if row[1] else "unseen" for row in ROWS})
     both = pd.concat([films(ROWS), films(ROWS, "published"), films(ROWS, split="tune").assign(path=list("abcdefgh"))])
     every = metrics.with_ensemble(both.assign(patient=both.patient.replace("test1", "test0")))
     points = metrics.operating_points(every)
@@ -231,7 +231,7 @@ def test_parts_of_test_by_hand(quick):
     assert table.value["film", "all", "accuracy"] == 6 / 8
     assert table.value["film", "earlier", "sensitivity"] == 3 / 4
     assert table.value["child", "earlier", "sensitivity"] == 2 / 3  # two of the films are of one child
-    assert table.value["child", "other", "specificity"] == 3 / 4
+    assert table.value["child", "unseen", "specificity"] == 3 / 4
     n = table.loc[[("film", "earlier", "auroc"), ("child", "earlier", "auroc")], ["n_films", "n_children"]]
     assert n.to_numpy().tolist() == [[4, 3], [4, 3]]
     assert set(tables.parts_table(every, points, earlier.head(0), quick).part) == {"all"}

@@ -78,7 +78,7 @@ def test_every_table_follows_from_the_predictions(committed):
 def test_the_ledger_and_the_parts_of_test_hold_the_committed_films(committed):
     _, index, predictions, _ = committed
     parts = pd.read_csv(pages.RESULTS / "test_parts.csv")
-    assert parts.part.value_counts().to_dict() == {"earlier": 342, "other": 282} and parts.path.is_unique
+    assert parts.part.value_counts().to_dict() == {"earlier": 342, "unseen": 282} and parts.path.is_unique
     assert set(parts.path) == set(index[index.split == "test"].path)
     ledger = pd.read_csv(pages.RESULTS / "test_ledger.csv", dtype={"predictions": str})
     own = predictions[(predictions.network == "xray_cnn") & (predictions.split == "test")]

@@ -233,8 +233,8 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """How the films of the train and test splits differ, class by class.
 
     Columns: label, statistic, train, test (means), train_sd, test_sd, effect (difference of means in SDs of train), and
-    one row per class, "AUROC, 8 x 8 of the film", whose value in `test` is that of a classifier of 8 x 8 pixels that tells
-    test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
+    one row per class, "AUROC, 8 x 8 of the film", whose value in `test` is that of a classifier of 8 x 8 pixels that
+    tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
     """
     grey, thumbnails, rows = grey_statistics(images), _thumbnails(images), []
     for label, name in enumerate(CLASSES):

@@ -59,7 +59,7 @@ def load_predictions(config: Config, name: str = "predictions") -> pd.DataFrame:
 
 
 def load_parts(config: Config) -> pd.Series:
-    """path -> part of test, "earlier" (earlier versions were scored on the film) or "other"; empty for phantoms."""
+    """path -> part of test, "earlier" (earlier versions were scored on the film) or "unseen"; empty for phantoms."""
     if config.phantoms:
         return pd.Series(dtype=str)
     return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
@@ -261,7 +261,7 @@ def in_parts(parts: Mapping, config: Config, names: Sequence[str] = ("part",)) -
 
 
 def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, config: Config) -> pd.DataFrame:
-    """Every network on all of test, the films of earlier versions and the others, per film and per child.
+    """Every network on all of test, the films of earlier versions and the unseen ones, per film and per child.
 
     predictions: all splits, the ensemble included; parts: load_parts. Columns: network, unit ("film"; "child": the mean
     logit over the child's films), then those of `in_parts`.
