@@ -135,8 +135,8 @@ def cost() -> str:
     machine, seconds = _timing()
     own = seconds.xray_cnn
     return (
-        f"Its {len(own)} seeds trained for {own.sum():.0f} seconds in all on {machine['threads']} CPU cores, not "
-        "counting the locator of the lungs, whose seconds are not kept."
+        f"Its {len(own)} seeds took {own.sum():.0f} seconds to train on {machine['threads']} CPU cores; its locator of "
+        "the lungs, which is not timed, comes on top."
     )
 
 
@@ -147,8 +147,8 @@ def framing() -> str:
     return (
         f"The lungs' position and size tell the class at AUROC {film.train:.3f} on train (children held out in turn) "
         f"and {film.test:.3f} on test; after the crop, at {frame.train:.3f} and {frame.test:.3f} (0.5 is chance). "
-        f"With the lungs of the test films hidden, the network has {value(hidden.loc['lungs'], 'auroc')}; with the lungs "
-        f"alone, {value(hidden.loc['all but the lungs'], 'auroc')}."
+        f"With the lungs hidden, the network has {value(hidden.loc['lungs'], 'auroc')} on test; with the lungs alone, "
+        f"{value(hidden.loc['all but the lungs'], 'auroc')}."
     )
 
 
@@ -163,6 +163,13 @@ def cure() -> str:
         f"On {rows.n_normal['other station', 'unmixed']:.0f} normal films whose stations were held out of training, "
         f"mixing takes AUROC {parts[0]}; on tune, which shares the stations of train, {parts[1]}."
     )
+
+
+def bands() -> str:
+    """How many test films of each band of scores had pneumonia."""
+    rows = json.loads((REPOSITORY / "models" / "decision.json").read_text())["bands"]["test"]
+    counts = {f"{low:g} to {high:g}": f"{ill} of {films}" for low, high, films, ill in rows}
+    return markdown(pd.DataFrame([{"score": "test films with pneumonia"} | counts]))
 
 
 def printed() -> str:

@@ -260,12 +260,7 @@ def _write(films: Sequence[str], released: Released, output: Path) -> Counter:
 
 
 def summary(counts: Counter, released: Released) -> str:
-    """How many films have each decision, and `frequencies`: two lines."""
+    """How many films have each decision; how many test films of each band of scores had pneumonia: two lines."""
     kinds = ", ".join(f"{kind}: {counts[kind]:,}" for kind in ("PNEUMONIA", "NORMAL", "not assessed", "not read"))
-    return f"{kinds}\n{frequencies(released)}"
-
-
-def frequencies(released: Released) -> str:
-    """How many test films of each band of scores had pneumonia, in a sentence."""
-    parts = [f"{ill} of {films} from {low:g} to {high:g}" for low, high, films, ill in released.bands]
-    return f"Of the study's test films, by score, these had pneumonia: {', '.join(parts)}."
+    parts = [f"score {low:g} to {high:g}: {ill} of {films}" for low, high, films, ill in released.bands]
+    return f"{kinds}\nOf the study's test films with such a score, so many had pneumonia: {'; '.join(parts)}."
