@@ -98,10 +98,10 @@ def test_a_shortcut_planted_in_train_is_caught_and_leads_nowhere_in_test(audited
     marker = pd.Series(np.where(healthy, "small bold R", "large R"))
     table = audit.shortcuts(planted, films, marker).set_index("property")
     assert table.train["side marker"] == 1 and table.test["side marker"] == 0.5  # on test all show a large R
-    assert table.train["JPEG quality"] > 0.95 and table.train["border of the image"] > 0.95
+    assert table.train["JPEG quality"] > 0.95 and table.train["border of the film"] > 0.95
     assert table.test["JPEG quality"] == pytest.approx(0.5, abs=0.15)
     gone = ["width", "height", "aspect ratio", "colour mode"]
-    assert table.train[gone].isna().all() and table.note["width"] == f"all {train.sum()} train images alike: 96"
+    assert table.train[gone].isna().all() and table.note["width"] == f"all {train.sum()} train films alike: 96"
     assert table.train.drop(gone).notna().all() and (table.note.drop(gone) == "").all()
 
 
@@ -156,4 +156,4 @@ def test_a_brighter_test_folder_is_measured(audited):
     brighter[is_test] = np.clip(brighter[is_test].astype(int) + 40, 0, 255)
     before, after = (audit.shift(index, x).set_index(["label", "statistic"]) for x in (films, brighter))
     assert abs(before.effect["NORMAL", "mean grey"]) < 0.8 < 1.5 < after.effect["NORMAL", "mean grey"]
-    assert before.test["NORMAL", "AUROC of 8 x 8 pixels"] < 0.7 < after.test["NORMAL", "AUROC of 8 x 8 pixels"]
+    assert before.test["NORMAL", "AUROC, 8 x 8 of the film"] < 0.7 < after.test["NORMAL", "AUROC, 8 x 8 of the film"]

@@ -1,7 +1,7 @@
 """Index and decoded films -> what is wrong with the data: shared patients, copies, shortcuts, the shift to test.
 
-A shortcut is a property that is not lung and yet predicts the class. Each is scored as a network would be: a small
-model learns it from the train split and predicts patients that it has not met.
+A shortcut is a simple property that predicts the class, most without a lung (mean grey and 8 x 8 pixels hold the lungs
+coarsely). Each is scored as a network would be: a small classifier learns it from train and predicts other patients.
 """
 
 from collections.abc import Callable, Sequence
@@ -111,7 +111,7 @@ def _in_parts(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray) 
 
 
 def shortcuts(index: pd.DataFrame, images: np.ndarray, marker: pd.Series) -> pd.DataFrame:
-    """How well what is not lung predicts the class. marker: the side marker of each film (stations.table).
+    """How well simple properties of a film predict the class. marker: the side marker of each film (stations.table).
 
     Columns: property, train (AUROC on patients held out in turn from the train split), test (AUROC on test of the model
     learned from the train split), note. Where a property has one value everywhere, AUROCs are NaN and the note
@@ -124,13 +124,13 @@ def shortcuts(index: pd.DataFrame, images: np.ndarray, marker: pd.Series) -> pd.
     tree = DecisionTreeClassifier(max_leaf_nodes=10, min_samples_leaf=0.01, class_weight="balanced", random_state=0)
     properties = {str(name): (column.to_numpy(), tree) for name, column in columns.items()}
     properties["side marker"] = marker.to_numpy(object), tree
-    properties["border of the image"] = _border(images), _linear()
-    properties["8 x 8 thumbnail"] = _thumbnails(images), _linear()
+    properties["border of the film"] = _border(images), _linear()
+    properties["8 x 8 pixels of the film"] = _thumbnails(images), _linear()
     rows = []
     for name, (values, learner) in properties.items():
         row = {"property": name, "train": np.nan, "test": np.nan, "note": ""}
         if (values[train] == values[train[0]]).all():
-            row["note"] = f"all {len(train):,} train images alike: {values[train[0]]}"
+            row["note"] = f"all {len(train):,} train films alike: {values[train[0]]}"
         else:
             numbers = pd.factorize(values)[0] if values.dtype == object else values
             row |= _aurocs(learner, index, numbers, train, test)
@@ -187,7 +187,7 @@ def baselines(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """What a network must beat, as a predictions table: "majority", "metadata" and "thumbnail", learned from train.
 
     majority calls every film PNEUMONIA; metadata knows the file alone (sizes, bytes, quality, mode); thumbnail is a
-    logistic regression on 8 x 8 pixels.
+    logistic regression on 8 x 8 pixels (of the frames that notebook 02 hands over).
     """
     train = (index.split == "train").to_numpy()
     of_file = _file_properties(index).assign(grey=index["mode"] == "L").to_numpy(float)
@@ -233,8 +233,8 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
     """How the films of the train and test splits differ, class by class.
 
     Columns: label, statistic, train, test (means), train_sd, test_sd, effect (difference of means in SDs of train), and
-    one row per class, "AUROC of 8 x 8 pixels", whose value in `test` is the AUROC of a classifier of 8 x 8 thumbnails
-    that tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
+    one row per class, "AUROC, 8 x 8 of the film", whose value in `test` is that of a classifier of 8 x 8 pixels that
+    tells test from train films of that class, on patients held out in turn: 0.5 means the same kind of film.
     """
     grey, thumbnails, rows = grey_statistics(images), _thumbnails(images), []
     for label, name in enumerate(CLASSES):
@@ -247,7 +247,7 @@ def shift(index: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
         both = train | test
         predicted = _out_of_fold(_linear(), thumbnails[both], test[both].astype(int), index.patient.to_numpy()[both])
         auroc = roc_auc_score(test[both], predicted)
-        rows.append({"label": name, "statistic": "AUROC of 8 x 8 pixels", "train": np.nan, "test": auroc})
+        rows.append({"label": name, "statistic": "AUROC, 8 x 8 of the film", "train": np.nan, "test": auroc})
     return pd.DataFrame(rows)
 
 

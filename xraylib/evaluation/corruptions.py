@@ -105,7 +105,7 @@ def _marker(x, percent, rng):
 CORRUPTIONS = {
     "brighter": Corruption(_brightness, "grey levels added", (25, 50, 75)),
     "darker": Corruption(_brightness, "grey levels added", (-25, -50, -75)),
-    "contrast": Corruption(_contrast, "of the contrast left", (0.75, 0.5, 0.3)),
+    "contrast": Corruption(_contrast, "of it left", (0.75, 0.5, 0.3)),
     "noise": Corruption(_noise, "grey levels, SD", (8, 16, 32)),
     "blur": Corruption(_blur, "% of the side, sigma", (0.5, 1, 2)),
     "JPEG quality": Corruption(_jpeg, "of 100", (30, 15, 5)),

@@ -224,8 +224,8 @@ def ood(table: pd.DataFrame) -> str:
     refused = share["min"]["not assessed"]
     return (
         f"{as_is:.1f} % of the test films are not assessed as they are, at most "
-        f"{share['max']['assessed']:.1f} % when shifted, cropped, darkened or flattened; of what is no such "
-        f"film, {'all' if refused == 100 else f'at least {refused:.1f} %'} is refused."
+        f"{share['max']['assessed']:.1f} % when shifted, cropped, darkened or flattened; of those that "
+        f"should not be assessed, {'all' if refused == 100 else f'at least {refused:.1f} %'} are refused."
     )
 
 

@@ -45,7 +45,7 @@ PUBLISHED = {
 BASELINES = {
     "majority": "every film called PNEUMONIA",
     "metadata": "the file alone (size, bytes, quality)",
-    "thumbnail": "8 x 8 pixels",
+    "thumbnail": "8 x 8 pixels of the frame",
 }
 STUDY_NETWORKS = {"mean": "this study's network", "ensemble": "its ensemble"}  # by the seed of metrics.csv
 

@@ -36,7 +36,8 @@ COLUMNS = ("path", "decision", "score", "certain", "networks_agree", "reason", "
 EXAMPLE = """example:
   python -m xraylib.predict film.dcm "a folder of films" --output results.csv
 
-  writes a table such as (score: 0 to 100, 50 is the threshold; it is no percentage)
+  writes a table such as (score: 0 to 100; 50 is the threshold; 90 does not mean 90 %: how many of
+  the study's test films with such a score had pneumonia is printed at the end)
   path,decision,score,certain,networks_agree,reason,problem
   film.dcm,PNEUMONIA,93.27,yes,3 of 3,,
   a folder of films/hand.jpeg,not assessed,,,,no recognisable lungs,
