@@ -162,8 +162,8 @@ def station() -> str:
     return (
         f"On the {ours.n_films} normal test films with numbers {ours.name.removeprefix('NORMAL, ')}, which come more "
         f"often from stations that took pneumonia, specificity is {value(ours)}; on the {others.n_films} others, "
-        f"{value(others)}. Of the val folder's {val.films} normal films, {stations.ranges.notna().sum()} of them of such "
-        f"a range, the networks together call {val.right} NORMAL: specificity {value(val)}."
+        f"{value(others)}. Of the val folder's {val.films} normal films, {stations.ranges.notna().sum()} of them of "
+        f"such a range, the networks together call {val.right} NORMAL: specificity {value(val)}."
     )
 
 
