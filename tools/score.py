@@ -45,7 +45,7 @@ def predict(root: Path, seeds: tuple[int, ...]) -> tuple[pd.DataFrame, int]:
 
 
 def figures(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
-    """Means over networks, SDs and intervals over patients: of all films, and (_assessed) of those assessed."""
+    """Means, SDs and intervals over networks and patients: of all films, and (_assessed) of those assessed."""
 
     def of(rows: pd.DataFrame) -> pd.DataFrame:
         means = metrics.summarise_split(rows, points, config).query("seed == 'mean'").set_index("statistic")

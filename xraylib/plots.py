@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from xraylib.data.index import SPLITS
 from xraylib.data.stations import MARKERS
-from xraylib.evaluation import metrics
+from xraylib.evaluation import metrics, tables
 from xraylib.evaluation.corruptions import described
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column of a journal's page, and both
@@ -247,7 +247,7 @@ def forest(
     title: str,
     value: str = "value",
     group: str | None = None,
-    xlabel: str = "value, with 95 % interval over patients",
+    xlabel: str = "value, with 95 % interval",
     reference: float | None = None,
     figures: bool = True,
     legend: bool = True,
@@ -464,8 +464,13 @@ def robustness(table: pd.DataFrame, ax: Axes, statistic: str, n: int) -> None:
 
 
 def subgroups(table: pd.DataFrame, ax: Axes, n: int) -> None:
-    """Sensitivity by subtype and specificity by series of file names. table: tables.subgroups; n: films of test."""
-    forest(table, ax, "part", f"Subgroups, test split (n = {n:,})", group="statistic")
+    """Specificity, sensitivity and AUROC of groups of films. table: tables.subgroups; n: films of test."""
+    worst = tables.worst_group(table)
+    title = (
+        f"Worst group: {worst.part}, {worst.statistic} {worst.value:.2f}, n = {worst.n_films}; test split, n = {n:,}"
+    )
+    rows = table.replace({"statistic": STATISTICS})
+    forest(rows, ax, "part", title, group="statistic", xlabel="mean over seeds, with 95 % interval")
 
 
 # --- maps (notebook 06) ---

@@ -121,3 +121,25 @@ def test_the_field_is_compared_with_rows_like_it_and_with_all_that_are_higher():
     assert "higher than here: no row" in findings.comparison(
         own, frame("source pretrained test_chose_threshold auroc accuracy", *rows)
     )
+
+
+def test_the_val_folder_says_whether_chance_explains_it_and_what_its_films_share():
+    rows = [("NORMAL", 0, 2), ("NORMAL", -1, 1), ("PNEUMONIA", -1, 8)]
+    table = frame("class seed right", *rows, films=8, value=0.125, lower=0.003, upper=0.527, test=0.9)
+    names = ["val/NORMAL/a", "val/NORMAL/b", "val/PNEUMONIA/c", "train/NORMAL/d", "test/NORMAL/e", "test/NORMAL/f"]
+    ranges = ["1427-1442", None, None, None, None, "0171-0275"]
+    stations = pd.DataFrame({"path": names, "ranges": ranges, "marker": ["large R", "thin R", *["large R"] * 4]})
+    text = findings.val_folder(table.assign(p=0.001), stations)
+    assert "call 1 NORMAL (each seed: 2)" in text and "chance does not explain this" in text
+    assert "1 of these 2 films" in text and "(1427-1442); a large R is on 1 of them, and on 2 of 2 normal" in text
+    assert "this may be chance" in findings.val_folder(table.assign(p=0.4), stations)
+
+
+def test_subgroups_name_the_worst_supported_group():
+    rows = [("a", "specificity", 0.2, 19), ("b", "specificity", 0.6, 30), ("c", "sensitivity", 0.9, 40)]
+    rows += [("all films", "auroc", 0.98, 99), ("within small bold R", "auroc", 0.91, 50)]
+    table = frame("part statistic value n_films", *rows, lower=0.1, upper=1.0)
+    text = findings.subgroups(table)
+    assert "specificity 0.600 (0.100 to 1.000) (b, n = 30)" in text and "(c, n = 40)" in text
+    assert "0.910 (0.100 to 1.000) within small bold R (n = 50), 0.980" in text
+    assert "AUROC" not in findings.subgroups(table.head(3))

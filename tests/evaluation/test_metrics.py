@@ -185,9 +185,31 @@ def predictions():
 def test_a_network_does_not_differ_from_itself_and_other_films_cannot_be_compared(predictions, config):
     config, points = dataclasses.replace(config, bootstrap_resamples=20), metrics.operating_points(predictions)
     test = predictions[(predictions.network == "xray_cnn") & (predictions.split == "test")]
-    assert (metrics.paired_bootstrap(test, test, points, config).loc[list(metrics.HEADLINE)] == 0).all(axis=None)
+    once = test[test.seed == 0]
+    assert (metrics.paired_bootstrap(once, once, points, config).loc[list(metrics.HEADLINE)] == 0).all(axis=None)
     with pytest.raises(ValueError, match="same films"):
         metrics.paired_bootstrap(test, test.assign(path=test.path + "x"), points, config)
+
+
+def test_intervals_draw_seeds_with_patients(config):
+    """One seed: patients alone. Two that never agree, one always right: the interval holds both, as one in four
+    resamples has each seed twice; of a difference to an equal network, drawn apart, from -1 to 1."""
+    label = np.arange(40) % 2
+    right, wrong = np.where(label, 0.9, 0.1), np.where(label, 0.1, 0.9)
+    points = {("xray_cnn", seed): 0.5 for seed in (0, 1)}
+    both = pd.concat([table(label, right), table(label, wrong, seed=1)])
+    found = metrics.summarise_split(both, points, config).query("seed == 'mean'").set_index("statistic")
+    for name in metrics.HEADLINE:
+        assert found.loc[name, ["value", "lower", "upper"]].tolist() == [0.5, 0, 1]
+    difference = metrics.paired_bootstrap(both, both, points, config).loc["accuracy"]
+    assert difference.tolist() == [0, -1, 1]
+    half = table(label, np.where(np.arange(40) < 20, right, wrong))
+    films = half.sort_values("path")
+    alone = metrics.patient_bootstrap(
+        films, metrics.statistics(films, 0.5), config.bootstrap_resamples, config.split_seed
+    )
+    found = metrics.summarise_split(half, points, config).query("seed == 'mean'").set_index("statistic")
+    pd.testing.assert_frame_equal(found[["value", "lower", "upper"]], alone, check_names=False)
 
 
 def summary_of(predictions, config, resamples=100):

@@ -24,7 +24,13 @@ ROWS = [
     ("test/NORMAL/NORMAL2-IM-0004-0001.jpeg", 0, "normal", 0.4),
 ]
 POINTS = {("xray_cnn", 0): 0.5, ("xray_cnn", 1): 0.5}
-MARKERS = pd.DataFrame({"path": [ROWS[i][0] for i in (0, 3, 5)], "marker": "thin R"})
+STATIONS = pd.DataFrame(
+    {
+        "path": [row[0] for row in ROWS],
+        "marker": ["small bold R", "thin R", "large R", "large R", "small bold R", "thin R", "large R", "A-P"],
+        "ranges": [None] * 6 + ["0003-0004"] * 2,
+    }
+)
 
 
 def films(rows, network="xray_cnn", seed=0, split="test", folder=None):
@@ -151,26 +157,40 @@ def test_the_comparison_holds_published_figures_test_baselines_and_field(predict
     assert n_films == {"train folder": [5216, 8], "test": [4], "official test": [624]}
 
 
-def test_subgroups_are_counted_by_subtype_by_marker_and_by_series(quick):
-    table = tables.subgroups(films(ROWS), POINTS, quick, MARKERS).set_index("part")
-    assert table.value.to_dict() == {
-        "bacteria": 1.0,
-        "virus": 0.5,
-        "PNEUMONIA, thin R": 0.5,
-        "NORMAL, thin R": 0.0,
-        "series IM-": 0.5,
-        "series NORMAL2-IM-": 1.0,
+def test_groups_by_hand(quick):
+    table = tables.subgroups(films(ROWS), POINTS, quick, STATIONS)
+    found = table.set_index(["part", "statistic"]).value.to_dict()
+    assert found == {
+        ("NORMAL, 0003-0004", "specificity"): 1,
+        ("other normal films", "specificity"): 1 / 2,
+        ("NORMAL, large R", "specificity"): 1,
+        ("NORMAL, small bold R", "specificity"): 1,  # thin R and A-P of normal films have no row
+        ("PNEUMONIA, large R", "sensitivity"): 1 / 2,
+        ("PNEUMONIA, small bold R", "sensitivity"): 1,
+        ("PNEUMONIA, thin R", "sensitivity"): 1,
+        ("bacteria", "sensitivity"): 1,
+        ("virus", "sensitivity"): 1 / 2,
+        ("all films", "auroc"): 13 / 16,  # .6 lies below one normal film, .3 below two
+        ("NORMAL, 0003-0004 vs. PNEUMONIA", "auroc"): 7 / 8,
+        ("NORMAL, 0003-0004 vs. PNEUMONIA, small bold R", "auroc"): 1,
+        ("other normal films vs. PNEUMONIA", "auroc"): 6 / 8,
+        ("other normal films vs. PNEUMONIA, small bold R", "auroc"): 1,
     }
-    assert table.n_films.tolist() == [2, 2, 1, 2, 2, 2]
-    assert (table.lower <= table.value).all() and (table.value <= table.upper).all()
+    assert table.set_index("part").n_films["NORMAL, 0003-0004 vs. PNEUMONIA"] == 6
 
 
-def test_runs_of_file_numbers_divide_a_series_and_leave_no_film_out(quick):
-    rows = [(f"test/NORMAL/IM-{i:04d}-0001.jpeg", 0, "normal", 0.9 if i < 10 else 0.1) for i in range(40)]
-    table = tables.subgroups(films(rows), POINTS, quick, MARKERS[:0])
-    runs = ["IM-0000 to 0009", "IM-0010 to 0019", "IM-0020 to 0029", "IM-0030 to 0039"]
-    assert table.set_index("part").value[runs].tolist() == [0, 1, 1, 1]
-    assert table.n_films.sum() == 2 * 40  # the series, and its runs
+def test_auroc_within_a_marker_wants_20_films_of_each_class_and_the_worst_group_20_films(quick):
+    rows = [(f"test/{i}.jpeg", int(i < 20), "virus" if i < 20 else "normal", 0.9 if i < 30 else 0.1) for i in range(41)]
+    marker = ["small bold R"] * 40 + ["large R"]
+    stations = pd.DataFrame({"path": [row[0] for row in rows], "marker": marker, "ranges": None})
+    table = tables.subgroups(films(rows), POINTS, quick, stations).set_index("part")
+    assert table.value["within small bold R"] == 0.75  # half of the normal films tie with all pneumonia
+    assert "within small bold R" not in tables.subgroups(films(rows[1:]), POINTS, quick, stations).part.tolist()
+    worse = pd.DataFrame(
+        {"part": list("abc"), "statistic": "specificity", "n_films": [19, 20, 99], "value": [0, 0.5, 1]}
+    )
+    assert tables.worst_group(worse).part == "b"
+    assert tables.worst_group(worse.head(1)).part == "a"
 
 
 def test_sensitivity_analyses_by_hand(quick):
@@ -221,20 +241,18 @@ def test_robustness_shows_a_network_that_only_knows_brightness():
     assert table["inverted", 1, "auroc"] == 0
 
 
-def test_parts_of_test_by_hand(quick):
-    earlier = pd.Series({row[0]: "earlier" if row[1] else "unseen" for row in ROWS})
-    both = pd.concat([films(ROWS), films(ROWS, "published"), films(ROWS, split="tune").assign(path=list("abcdefgh"))])
-    every = metrics.with_ensemble(both.assign(patient=both.patient.replace("test1", "test0")))
-    points = metrics.operating_points(every)
-    table = tables.parts_table(every, points, earlier, quick)
-    table = table[table.network == "published"].set_index(["unit", "part", "statistic"])
-    assert table.value["film", "all", "accuracy"] == 6 / 8
-    assert table.value["film", "earlier", "sensitivity"] == 3 / 4
-    assert table.value["child", "earlier", "sensitivity"] == 2 / 3  # two of the films are of one child
-    assert table.value["child", "unseen", "specificity"] == 3 / 4
-    n = table.loc[[("film", "earlier", "auroc"), ("child", "earlier", "auroc")], ["n_films", "n_children"]]
-    assert n.to_numpy().tolist() == [[4, 3], [4, 3]]
-    assert set(tables.parts_table(every, points, earlier.head(0), quick).part) == {"all"}
+def test_the_val_folder_against_test_by_hand(predictions):
+    """The study's network is right on all; with a threshold of .15 it calls one normal film of two PNEUMONIA."""
+    points = {("xray_cnn", 0): 0.5, (metrics.ENSEMBLE, -1): 0.15}
+    every = metrics.with_ensemble(predictions)
+    normal = every.split.eq("val") & every.network.eq("xray_cnn") & every.label.eq(0)
+    every.loc[normal, "probability"] = 0.9
+    table = tables.val_folder(every, points).set_index(["class", "seed"])
+    assert table.loc[("NORMAL", 0), ["films", "right", "test", "p"]].tolist() == [2, 0, 1, 0]
+    together = table.loc[("NORMAL", -1)]
+    assert together[["right", "value", "test", "p"]].tolist() == [1, 0.5, 0.5, 0.75]
+    assert (together.lower, together.upper) == pytest.approx((1 - 0.975**0.5, 0.975**0.5))  # Clopper-Pearson, 1 of 2
+    assert table.value["PNEUMONIA"].tolist() == [1, 1]
 
 
 def test_the_locator_by_hand():
@@ -252,15 +270,14 @@ def test_without_films_there_are_no_rows(quick):
     none, index = films(ROWS).head(0), pd.DataFrame(columns=["path", "split", "patient", "patient_number", "sha256"])
     empty = [
         tables.in_parts({}, quick),
-        tables.subgroups(none, POINTS, quick, MARKERS),
+        tables.subgroups(none, POINTS, quick, STATIONS),
         tables.sensitivity_analyses(none, index, POINTS, quick),
-        tables.parts_table(none, POINTS, pd.Series(dtype=str), quick),
         tables.calibration(none),
         tables.abstaining(none, POINTS),
         tables.worst_errors(none, POINTS),
         tables.locator(np.zeros((0, 48, 48)), np.zeros((0, 48, 48)), none),
     ]
     assert [len(table) for table in empty] == [0] * len(empty)
-    some = tables.subgroups(films(ROWS), POINTS, quick, MARKERS)
+    some = tables.subgroups(films(ROWS), POINTS, quick, STATIONS)
     assert all(list(table) == list(some) for table in empty[:3])
-    assert list(empty[6]) == list(tables.worst_errors(films(ROWS), POINTS))
+    assert list(empty[5]) == list(tables.worst_errors(films(ROWS), POINTS))

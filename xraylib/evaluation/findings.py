@@ -5,8 +5,8 @@ A function is named after its result; its argument `table` is that result, anoth
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
+from xraylib.evaluation import tables
 from xraylib.evaluation.corruptions import described
 from xraylib.evaluation.metrics import PUBLISHED, STUDY, net_benefit
 
@@ -123,9 +123,16 @@ def operating_points(metrics: pd.DataFrame) -> str:
     return (
         f"On {own.n_films.iloc[0]:.0f} test films of {own.n_children.iloc[0]:.0f} children, this study's "
         f"network has AUROC {_value(own.loc['auroc'])} and accuracy {_value(own.loc['accuracy'])}; the published one "
-        f"{_value(published.loc['auroc'])} and {_value(published.loc['accuracy'])}. Of 100 films with pneumonia it "
-        f"finds {100 * own.value.sensitivity:.0f}; of 100 normal films it calls "
-        f"{100 - 100 * own.value.specificity:.0f} PNEUMONIA."
+        f"{_value(published.loc['auroc'])} and {_value(published.loc['accuracy'])}. {of_100_films(metrics)}"
+    )
+
+
+def of_100_films(metrics: pd.DataFrame) -> str:
+    """What `make predict`, which decides by the networks' mean logit, does with 100 films of each class."""
+    value = metrics[(metrics.split == "test") & (metrics.seed == "ensemble")].set_index("statistic").value
+    return (
+        f"Of 100 films with pneumonia `make predict` finds {100 * value.sensitivity:.0f}; of 100 normal films it calls "
+        f"{100 - 100 * value.specificity:.0f} PNEUMONIA."
     )
 
 
@@ -210,11 +217,32 @@ def comparison(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
 
 def val_films(table: pd.DataFrame) -> str:
     assessed = table[table.decision != "not assessed"]
-    right, n = int((assessed.decision == assessed.path.str.split("/").str[1]).sum()), len(assessed)
-    lower = binomtest(right, n).proportion_ci().low if n else 0.0
+    right = (assessed.decision == assessed.path.str.split("/").str[1]).sum()
+    return f"Of the {len(table)} films {len(assessed)} are assessed, {right} of them rightly."
+
+
+def val_folder(table: pd.DataFrame, stations: pd.DataFrame) -> str:
+    normal = table[table["class"] == "NORMAL"].set_index("seed")
+    own = normal.loc[-1]
+    seeds = ", ".join(f"{right}" for right in normal.right.drop(-1))
+    word = "chance does not explain this" if own.p < 0.05 else "this may be chance"
     return (
-        f"Of the {len(table)} films {n} are assessed, {right} of them rightly. That proves little: the true "
-        f"accuracy may be as low as {100 * lower:.0f} % (95 % interval, Clopper-Pearson)."
+        f"Of the {own.films} normal films of the val folder, the networks together call {own.right} NORMAL (each seed: "
+        f"{seeds}): specificity {_value(own)}. Were it that of test, {own.test:.3f}, so few would be right with a "
+        f"probability of {own.p:.2g}: {word}. {val_station(stations)}"
+    )
+
+
+def val_station(stations: pd.DataFrame) -> str:
+    """What the normal films of the val folder have in common."""
+    normal = stations[stations.path.str.contains("/NORMAL/")]
+    val, large = normal.path.str.startswith("val/"), normal.marker == "large R"
+    others = large[normal.ranges.isna() & ~val]
+    names = ", ".join(sorted(normal.ranges[val].dropna().unique())) or "none"
+    return (
+        f"{normal.ranges[val].notna().sum()} of these {val.sum()} films have numbers in a range of pneumonia's "
+        f"stations ({names}); a large R is on {large[val].sum()} of them, and on {others.sum()} of {len(others):,} "
+        "normal films outside of such ranges."
     )
 
 
@@ -243,9 +271,15 @@ def robustness(table: pd.DataFrame) -> str:
 
 
 def subgroups(table: pd.DataFrame) -> str:
-    ends = table.loc[[table.value.idxmin(), table.value.idxmax()]]
-    low, high = (f"{row.part} ({row.statistic} {_value(row)}, n = {row.n_films})" for _, row in ends.iterrows())
-    return f"Lowest: {low}. Highest: {high}. Where intervals overlap, a difference may be chance."
+    low = [tables.worst_group(table, statistic) for statistic in ("specificity", "sensitivity")]
+    parts = [f"{row.statistic} {_value(row)} ({row.part}, n = {row.n_films})" for row in low]
+    text = f"Worst groups of {tables.LEAST} films or more: {' and '.join(parts)}."
+    within = table[table.part.str.startswith("within ")]
+    if len(within):
+        every = table[table.part == "all films"].iloc[0]
+        aurocs = " and ".join(f"{_value(row)} {row.part} (n = {row.n_films})" for _, row in within.iterrows())
+        text += f" AUROC is {aurocs}, {_value(every)} over all."
+    return text
 
 
 def reliability(metrics: pd.DataFrame) -> str:

@@ -1,11 +1,11 @@
-"""Predictions -> operating points, statistics with intervals over patients, net benefit, comparisons.
+"""Predictions -> operating points, statistics with intervals over patients and seeds, net benefit, comparisons.
 
 A film is called PNEUMONIA where probability >= threshold. Thresholds are chosen on tune. Intervals are percentiles over
-resamples of patients, because films of one patient resemble each other; the SD over seeds is the spread of trainings.
+resamples of patients, because films of one patient resemble each other, and of seeds, because another training gives
+another network. With few seeds they are still somewhat too narrow. The SD over seeds is the spread of trainings.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -213,17 +213,17 @@ def patient_bootstrap(films: pd.DataFrame, statistic: Statistic, resamples: int,
 def paired_bootstrap(first: pd.DataFrame, second: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
     """Index: statistic; columns difference, lower, upper: seed-mean of `first` minus that of `second`.
 
-    first, second: predictions of one network on one split. Raises ValueError if the two hold different films.
+    first, second: predictions of one network on one split. The seeds of the two are drawn apart, patients together.
+    Raises ValueError if the two hold different films.
     """
     (films, ours), (others, theirs) = (_each_seed(predictions, points) for predictions in (first, second))
     if films.path.tolist() != others.path.tolist():
         raise ValueError(f"paired_bootstrap: {len(films)} films against {len(others)}; wanted the same films.")
 
-    def difference(weights: np.ndarray) -> pd.DataFrame:
-        return _mean(ours, weights) - _mean(theirs, weights)
+    def difference(weights: np.ndarray, rng: np.random.Generator | None = None) -> pd.DataFrame:
+        return _mean(ours, weights, rng) - _mean(theirs, weights, rng)
 
-    table = patient_bootstrap(films, difference, config.bootstrap_resamples, config.split_seed)
-    return table.rename(columns={"value": "difference"})
+    return _with_seeds(films, difference, config).rename(columns={"value": "difference"})
 
 
 def _each_seed(predictions: pd.DataFrame, points: Mapping) -> tuple[pd.DataFrame, dict[str, Statistic]]:
@@ -232,15 +232,26 @@ def _each_seed(predictions: pd.DataFrame, points: Mapping) -> tuple[pd.DataFrame
     return next(iter(seeds.values())), {str(key[1]): statistics(rows, points[key]) for key, rows in seeds.items()}
 
 
-def _mean(seeds: Mapping[str, Statistic], weights: np.ndarray) -> pd.DataFrame:
-    return sum(pd.DataFrame(of_seed(weights)) for of_seed in seeds.values()) / len(seeds)
+def _mean(seeds: Mapping[str, Statistic], weights: np.ndarray, rng: np.random.Generator | None = None) -> pd.DataFrame:
+    """The mean over seeds for each row of weights; with rng, over as many seeds drawn with replacement for each row."""
+    n = len(seeds)
+    drawn = np.ones((len(weights), n)) if rng is None else rng.multinomial(n, [1 / n] * n, len(weights))
+    tables = (pd.DataFrame(of_seed(weights)) for of_seed in seeds.values())
+    return sum(table.mul(times, axis=0) for table, times in zip(tables, drawn.T, strict=True)) / n
+
+
+def _with_seeds(films: pd.DataFrame, mean: Callable, config: Config) -> pd.DataFrame:
+    """`patient_bootstrap` of mean(weights, rng), which draws seeds too; its value is that of all seeds."""
+    rng = np.random.default_rng([config.split_seed, 1])  # another stream than the patients'
+    table = patient_bootstrap(films, lambda w: mean(w, rng), config.bootstrap_resamples, config.split_seed)
+    return table.assign(value=pd.Series(once(mean, len(films))))
 
 
 def summarise(predictions: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
     """metrics.csv: every statistic of every network on tune and test, and of the published network on train (TIDY).
 
-    seed: "0", "1", ...; "mean" (over seeds, with sd and a 95 % interval over patients); "ensemble" (mean logit, with an
-    interval). The threshold of each seed is a row of split tune.
+    seed: "0", "1", ...; "mean" (sd over seeds, 95 % interval over patients and seeds); "ensemble" (mean logit, with
+    an interval over patients). The threshold of each seed is a row of split tune.
     """
     parts = []
     for network, rows in predictions.groupby("network", sort=False):
@@ -260,7 +271,7 @@ def summarise_split(predictions: pd.DataFrame, points: Mapping, config: Config) 
     """Rows of metrics.csv for one network on one split; predictions: of all seeds there."""
     films, seeds = _each_seed(predictions, points)
     values = pd.DataFrame({seed: once(statistic, len(films)) for seed, statistic in seeds.items()})
-    mean = patient_bootstrap(films, partial(_mean, seeds), config.bootstrap_resamples, config.split_seed)
+    mean = _with_seeds(films, lambda *drawn: _mean(seeds, *drawn), config)
     mean = mean.assign(seed="mean", sd=values.std(axis=1, skipna=False))
     first, n = films.iloc[0], {"n_films": len(films), "n_children": films.patient.nunique()}
     each = [] if first.network == ENSEMBLE else [values.melt(var_name="seed", ignore_index=False)]

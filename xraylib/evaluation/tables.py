@@ -1,7 +1,7 @@
 """Predictions -> the tables of notebooks 03, 04 and 05.
 
-Shared columns: value (mean over seeds), sd (over seeds), lower and upper (95 % interval over patients), n_films,
-n_children. Thresholds come from `metrics.operating_points`, so nothing here is chosen on test.
+Shared columns: value (mean over seeds), sd (over seeds), lower and upper (95 % interval over patients and
+seeds), n_films, n_children. Thresholds come from `metrics.operating_points`, so nothing here is chosen on test.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from scipy.stats import binomtest
 from tqdm import tqdm
 
 from xraylib.config import REPOSITORY, Config
@@ -24,7 +25,9 @@ from xraylib.files import UserError, write_table
 REPORTED = (*metrics.HEADLINE, "balanced_accuracy")
 COUNTS, FIGURES = ["n_films", "n_children"], ["value", "sd", "lower", "upper"]
 RATES = ("accuracy", "sensitivity", "specificity")
-RUNS = 4  # of file numbers in a series
+LEAST = 20  # films: of a group that is called the worst, and of each class for an AUROC within a marker
+SMALL = "small bold R"  # the marker of most normal films of train
+UNTRUSTED = ("NORMAL, A-P", "NORMAL, thin R")  # mostly wrong (data.stations): their rows would say nothing
 UNCHANGED = Corruption(lambda x, amount, rng: x, "", (0.0,))
 SHARES_DECIDED = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
@@ -56,13 +59,6 @@ def load_predictions(config: Config, name: str = "predictions") -> pd.DataFrame:
     if not path.exists():
         raise UserError(f"{path}: not there. Run notebook 02_train first, or: make reproduce")
     return metrics.check(pd.read_csv(path, dtype={"path": str, "patient": str}))
-
-
-def load_parts(config: Config) -> pd.Series:
-    """path -> part of test, "earlier" (earlier versions were scored on the film) or "unseen"; empty for phantoms."""
-    if config.phantoms:
-        return pd.Series(dtype=str)
-    return pd.read_csv(REPOSITORY / "results" / "test_parts.csv").set_index("path").part
 
 
 def load_field(config: Config) -> pd.DataFrame:
@@ -136,7 +132,7 @@ def published_seen(predictions: pd.DataFrame, seen: Mapping[int, pd.Series]) -> 
 
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
-    """Test results as text: "mean ± SD over seeds (95 % interval over patients)"; table: metrics.csv."""
+    """Test results as text: "mean ± SD over seeds (95 % interval over patients and seeds)"; table: metrics.csv."""
     rows = table[(table.split == "test") & table.seed.isin(STUDY_NETWORKS) & table.statistic.isin(REPORTED)]
     rows = rows.assign(text=[interval_text(row) for row in rows.itertuples()])
     wide = rows.pivot_table("text", ["network", "seed"], "statistic", aggfunc="first")
@@ -260,45 +256,38 @@ def in_parts(parts: Mapping, config: Config, names: Sequence[str] = ("part",)) -
     return pd.concat(tables, names=[*names, "statistic"]).reset_index()[columns]
 
 
-def parts_table(predictions: pd.DataFrame, points: Mapping, parts: pd.Series, config: Config) -> pd.DataFrame:
-    """Every network on all of test, the films of earlier versions and the unseen ones, per film and per child.
+def subgroups(table: pd.DataFrame, points: Mapping, config: Config, stations: pd.DataFrame) -> pd.DataFrame:
+    """Specificity of groups of normal films, sensitivity of groups with pneumonia, AUROC within and between groups.
 
-    predictions: all splits, the ensemble included; parts: load_parts. Columns: network, unit ("film"; "child": the mean
-    logit over the child's films), then those of `in_parts`.
+    stations: stations.csv. Groups: side markers, ranges of file numbers where normal films come from pneumonia's
+    stations, the other normal films, bacteria and virus. Normal films with A-P or thin R have no row: those markers
+    are mostly wrong there. AUROC within a marker where each class has LEAST films. Age and sex are not published. See
+    `in_parts` for the columns.
     """
-    test, by_unit = predictions[predictions.split == "test"], {}
-    for network in (metrics.PUBLISHED, metrics.STUDY, metrics.ENSEMBLE):
-        films = test[test.network == network]
-        for name in ("all", *sorted(set(parts))):
-            part = films if name == "all" else films[films.path.map(parts) == name]
-            by_unit[network, "film", name] = (part, points, REPORTED)
-            by_unit[network, "child", name] = (metrics.mean_logit(part, "patient"), points, REPORTED)
-    table = in_parts(by_unit, config, ["network", "unit", "part"])
-    films_too = table.groupby(["network", "part", "statistic"]).n_films.transform("first")  # in rows per child as well
-    return table.assign(n_films=films_too)
-
-
-def subgroups(table: pd.DataFrame, points: Mapping, config: Config, markers: pd.DataFrame) -> pd.DataFrame:
-    """Sensitivity by subtype, both rates by side marker, specificity by series of file names and runs of numbers.
-
-    markers: stations.csv (path, marker). NORMAL files count up within a series, so a run of numbers is a time of
-    acquisition. Age and sex, which a reader would want here, are not published. See `in_parts` for the columns.
-    """
-    parts = {name: (table[table.subtype == name], points, ["sensitivity"]) for name in ("bacteria", "virus")}
-    marker = table.path.map(markers.set_index("path").marker)
-    for (label, name), kind in product(enumerate(CLASSES), MARKERS):
-        films = table[(table.label == label) & (marker == kind)]
-        parts[f"{name}, {kind}"] = (films, points, ["sensitivity" if label else "specificity"])
-    name = table.path.str.extract(r"(NORMAL2-IM-|IM-)(\d+)")
-    number = pd.to_numeric(name[1])
-    for series in ("IM-", "NORMAL2-IM-"):
-        member = (table.label == 0) & (name[0] == series)
-        parts[f"series {series}"] = (table[member], points, ["specificity"])
-        numbers = np.sort(number[member].dropna().unique())
-        for run in np.array_split(numbers, RUNS) if len(numbers) >= 10 * RUNS else []:
-            in_run = member & number.between(run[0], run[-1])
-            parts[f"{series}{int(run[0]):04d} to {int(run[-1]):04d}"] = (table[in_run], points, ["specificity"])
+    marker, ranges = (table.path.map(stations.set_index("path")[name]) for name in ("marker", "ranges"))
+    normal, ill = table.label == 0, table.label == 1
+    groups = {f"NORMAL, {name}": normal & (ranges == name) for name in sorted(ranges[normal].dropna().unique())}
+    groups["other normal films"] = normal & ranges.isna()
+    against = {"PNEUMONIA": ill, f"PNEUMONIA, {SMALL}": ill & (marker == SMALL)}
+    pairs = {f"{name} vs. {other}": (groups[name], against[other]) for name, other in product(groups, against)}
+    for kind in (SMALL, "large R"):
+        within = normal & (marker == kind), ill & (marker == kind)
+        if min(table.path[mask].nunique() for mask in within) >= LEAST:
+            pairs[f"within {kind}"] = within
+    groups |= {f"{c}, {kind}": (table.label == i) & (marker == kind) for i, c in enumerate(CLASSES) for kind in MARKERS}
+    groups |= {name: table.subtype == name for name in ("bacteria", "virus")}
+    statistics = {name: "specificity" if normal[mask].all() else "sensitivity" for name, mask in groups.items()}
+    parts = {name: (table[groups[name]], points, [statistics[name]]) for name in groups if name not in UNTRUSTED}
+    parts |= {"all films": (table, points, ["auroc"])}
+    parts |= {name: (table[one | other], points, ["auroc"]) for name, (one, other) in pairs.items()}
     return in_parts(parts, config)
+
+
+def worst_group(table: pd.DataFrame, *statistics: str) -> pd.Series:
+    """The row of `subgroups` with the lowest of these statistics; of groups with LEAST films, where there are any."""
+    rows = table[table.statistic.isin(statistics or RATES)]
+    supported = rows[rows.n_films >= LEAST]
+    return (rows if supported.empty else supported).sort_values("value", kind="stable").iloc[0]
 
 
 def sensitivity_analyses(table: pd.DataFrame, index: pd.DataFrame, points: Mapping, config: Config) -> pd.DataFrame:
@@ -398,6 +387,22 @@ def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataF
         rows[f"{network}_probability"] = probability[network].to_numpy()
         rows[f"{network}_decision"] = (rows[f"{network}_probability"] >= points[network, seed]).astype(int)
     return rows
+
+
+def val_folder(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """Films of the val folder that each network of the study decides rightly, and the ensemble (seed -1), by class.
+
+    Columns: class, seed, films, right, value (right / films), lower, upper (95 %, Clopper-Pearson), test (the same
+    share on test), p (probability of so few right films or fewer, were the share that of test).
+    """
+    rows, study = [], predictions[predictions.network.isin((metrics.STUDY, metrics.ENSEMBLE))]
+    for (label, network, seed), films in study.groupby(["label", "network", "seed"]):
+        right = (films.probability >= points[network, seed]) == label
+        val, on_test = right[films.split == "val"], right[films.split == "test"].mean()
+        ends = binomtest(val.sum(), len(val)).proportion_ci()
+        p = binomtest(val.sum(), len(val), on_test, "less").pvalue
+        rows.append((CLASSES[label], seed, len(val), val.sum(), val.mean(), ends.low, ends.high, on_test, p))
+    return pd.DataFrame(rows, columns=["class", "seed", "films", "right", "value", "lower", "upper", "test", "p"])
 
 
 def locator(lungs: np.ndarray, truth: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
