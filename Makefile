@@ -3,7 +3,7 @@
 # Trainings are kept by a fingerprint of all that they depend on, so that notebook 02 run again trains only what changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict score bench ablation heldout data publish lock test lint unit notebooks clean FORCE
+.PHONY: help reproduce report verify predict score elsewhere bench ablation heldout data publish lock test lint unit notebooks clean FORCE
 
 # Paths reach Python through the environment, untouched: no shell sees their ~, $, quotes and backticks.
 unexport DATA IMAGES MASKS
@@ -73,6 +73,8 @@ predict: $(INSTALLED)  ## a decision for each film: make predict IMAGES=file-or-
 	@$(PY) -m xraylib.predict
 score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ and PNEUMONIA/: make score IMAGES=folder
 	@$(PY) -m tools.score
+elsewhere: $(INSTALLED)  ## the same on adults of another hospital: IMAGES=folder with rsna_adults/ and nih_adults/
+	@$(PY) -m tools.elsewhere
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
 	@$(PY) -m tools.setup add torch==2.13.0 || echo "PyTorch can't be installed: the training step is not compared with its"
 	@$(PY) -m tools.bench
