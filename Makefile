@@ -55,7 +55,7 @@ $(B)/01_explore.ipynb: $(B)/images.txt $(word 1,$(TABLES)) xraylib/network/lungs
 $(B)/02_train.ipynb: $(B)/01_explore.ipynb $(word 2,$(TABLES)) $(wildcard xraylib/network/*.py $(RESULTS)/ablation.csv)
 $(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(word 3,$(TABLES)) $(LATER)
 $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb
-$(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb
+$(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb $(wildcard $(RESULTS)/elsewhere.csv)
 $(B)/06_explain.ipynb: $(B)/05_robustness.ipynb
 # Where a table is missing, its notebook is executed again.
 $(TABLES): ;
