@@ -3,7 +3,7 @@
 # Trainings are kept by a fingerprint of all that they depend on, so that notebook 02 run again trains only what changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce report verify predict score evaluate bench ablation heldout data publish lock test lint unit notebooks clean FORCE
+.PHONY: help reproduce report verify predict score evaluate elsewhere bench ablation heldout data publish lock test lint unit notebooks clean FORCE
 
 # Paths reach Python through the environment, untouched: no shell sees their ~, $, quotes and backticks.
 unexport DATA IMAGES MASKS PREDICTIONS
@@ -56,7 +56,7 @@ $(B)/01_explore.ipynb: $(B)/images.txt $(word 1,$(TABLES)) xraylib/network/lungs
 $(B)/02_train.ipynb: $(B)/01_explore.ipynb $(word 2,$(TABLES)) $(wildcard xraylib/network/*.py $(RESULTS)/ablation.csv)
 $(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(word 3,$(TABLES)) $(LATER)
 $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb
-$(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb
+$(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb $(wildcard $(RESULTS)/elsewhere.csv)
 $(B)/06_explain.ipynb: $(B)/05_robustness.ipynb
 # Where a table is missing, its notebook is executed again.
 $(TABLES): ;
@@ -77,6 +77,8 @@ score: $(INSTALLED)  ## the released networks' figures on a folder with NORMAL/ 
 evaluate: $(INSTALLED)  ## your model's figures on the test films, by station: make evaluate PREDICTIONS=mine.csv
 	@[ -n "$$XRAY_PREDICTIONS" ] || { echo "Whose predictions? make evaluate PREDICTIONS=mine.csv (columns path, score)"; exit 1; }
 	@$(PY) -m tools.evaluate
+elsewhere: $(INSTALLED)  ## the same on adults of another hospital: IMAGES=folder with rsna_adults/ and nih_adults/
+	@$(PY) -m tools.elsewhere
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
 	@$(PY) -m tools.setup add torch==2.13.0 || echo "PyTorch can't be installed: the training step is not compared with its"
 	@$(PY) -m tools.bench

@@ -125,6 +125,19 @@ def test_robustness_is_sorted_by_the_strongest_corruption():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["noise (9 grey)", "blur (1 px)"]
 
 
+def test_another_hospital_has_a_panel_for_each_data_set_without_the_auroc_of_the_view():
+    rows = [("rsna_adults", "all", "pneumonia", 0.9), ("rsna_adults", "predicted PA", "pneumonia", 0.8)]
+    rows += [("nih_adults", "assessed by make predict", "pneumonia", 0.6), ("nih_adults", "all", "view AP", 0.97)]
+    table = pd.DataFrame(rows, columns=["data", "films", "outcome", "value"]).assign(score="a", lower=0.5, upper=1)
+    _, axes = plots.figure(1, 2)
+    plots.elsewhere(table.assign(n_negative=[4, 1, 2, 3], n_positive=5), axes)
+    assert [[label.get_text() for label in ax.get_yticklabels()] for ax in axes] == [
+        ["all", "predicted PA"],
+        ["assessed"],
+    ]
+    assert [ax.get_title().rsplit("(")[-1] for ax in axes] == ["n = 9)", "n = 7)"]
+
+
 def test_counts_per_bin_stand_under_reliability(predictions):
     _, axes = plots.figure(2, 1)
     plots.reliability(predictions, axes)

@@ -473,6 +473,18 @@ def subgroups(table: pd.DataFrame, ax: Axes, n: int) -> None:
     forest(rows, ax, "part", title, group="statistic", xlabel="mean over seeds, with 95 % interval")
 
 
+def elsewhere(table: pd.DataFrame, axes) -> None:
+    """AUROC on the two data sets of another hospital, by view, beside baselines. table: elsewhere.csv."""
+    rows = table[table.outcome == "pneumonia"].replace("assessed by make predict", "assessed")
+    for ax, (name, part) in zip(axes, rows.groupby("data", sort=False), strict=True):
+        n = int(part[["n_negative", "n_positive"]].iloc[0].sum())
+        labels = {"rsna_adults": "read by radiologists", "nih_adults": "labels by program"}[name]
+        options = {"group": "score", "figures": False, "reference": 0.5, "legend": ax is axes[0]}
+        forest(part, ax, "films", f"{name}, {labels} (n = {n:,})", xlabel="AUROC (dotted: chance)", **options)
+        ax.set_xlim(0, 1)
+    axes[0].figure.suptitle("Adults of another hospital: compare within a view, 95 % intervals over patients")
+
+
 # --- maps (notebook 06) ---
 
 

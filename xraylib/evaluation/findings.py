@@ -307,6 +307,20 @@ def abstaining(table: pd.DataFrame) -> str:
     return f"{text} from {own[1.0]:.3f} to {own[0.8]:.3f}."
 
 
+def elsewhere(table: pd.DataFrame) -> str:
+    rows = table.set_index(["data", "films", "score"])
+    every, view = (rows.loc["rsna_adults", "all", score] for score in ("released networks", "predicted view alone"))
+    within = [rows.loc["rsna_adults", f"predicted {name}", "released networks"] for name in ("PA", "AP")]
+    program = rows.loc["nih_adults", "all", "released networks"]
+    word = "lower" if max(row.value for row in within) < every.value else "not lower in both"
+    return (
+        f"Where radiologists read the films (n = {every.n_negative + every.n_positive:,}), AUROC is {_value(every)}; "
+        f"the predicted view alone reaches {view.value:.3f}. Within a view it is {word}: {_value(within[0])} in PA, "
+        f"{_value(within[1])} in AP. With labels read from reports by program it is {_value(program)}, which says "
+        "little of the networks."
+    )
+
+
 def hidden_regions(table: pd.DataFrame) -> str:
     rows = table[table.network == STUDY].set_index("hidden")
     lungs, rest = rows.loc["lungs"], rows.loc["all but the lungs"]
