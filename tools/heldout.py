@@ -26,8 +26,8 @@ from xraylib.network import lungs, train
 Variant = namedtuple("Variant", "share other folds")
 VARIANTS = {
     "unmixed": Variant(0.0, True, (0, 1, 2)),
-    "mixed 0.15": Variant(0.15, True, ()),
     "mixed 0.3": Variant(0.3, True, (0, 1, 2)),
+    "mixed 0.15": Variant(0.15, True, ()),
     "control 0.3": Variant(0.3, False, ()),
 }
 MEAN = ("unmixed", "mixed 0.3")  # whose mean logit is a variant too

@@ -80,6 +80,17 @@ def corrupted(worst):
     return frame("corruption severity value", *rows, **constants)
 
 
+def steps(*aurocs):
+    rows = [(name, split, value) for name, value in zip("abc", aurocs, strict=True) for split in ("tune", "test")]
+    return frame("variant split auroc", *rows)
+
+
+def held_out(unmixed, mixed):
+    variants = {"unmixed": unmixed, "mixed 0.3": mixed, "mixed 0.3 - unmixed": 0.99, "control 0.3 - unmixed": 0.01}
+    rows = [(name, of, value) for name, value in variants.items() for of in ("other station", "tune", "score")]
+    return frame("variant measure value", *rows, lower=-0.1, upper=0.1)
+
+
 AREAS, MAPS = "method difference_lower difference_upper", "layers map correlation n_films"
 
 
@@ -98,6 +109,9 @@ AREAS, MAPS = "method difference_lower difference_upper", "layers map correlatio
         ("sanity_check", frame(MAPS, (0, "a", 1, 9), (1, "a", 0.9, 9)), "the film alone"),
         ("deletion", frame(AREAS, ("Grad-CAM", 0.1, 0.2)), "Grad-CAM does worse than"),
         ("deletion", frame(AREAS, ("Grad-CAM", -0.1, 0.1)), "Grad-CAM does no better than"),
+        ("heldout", held_out(0.9, 0.8), "chooses *unmixed* (0.900)"),
+        ("heldout", held_out(0.8, 0.9), "chooses *mixed 0.3* (0.900)"),
+        ("ablation", steps(0.7, 0.9, 0.8), "from 0.900 to 0.800. A choice by tune alone would have kept *b*."),
         ("robustness", corrupted("blur"), "under crop. Worst is blur (1 %): specificity 0.500 instead of 0.900"),
     ],
 )
