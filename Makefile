@@ -53,7 +53,7 @@ GROUND := tools/execute.py $(wildcard xraylib/*.py xraylib/data/*.py) xraylib/ev
 LATER := $(wildcard xraylib/evaluation/*.py xraylib/predict/*.py) results/field.csv
 TABLES := $(RESULTS)/index.csv $(RESULTS)/predictions.csv $(RESULTS)/metrics.csv
 $(B)/01_explore.ipynb: $(B)/images.txt $(word 1,$(TABLES)) xraylib/network/lungs.py
-$(B)/02_train.ipynb: $(B)/01_explore.ipynb $(word 2,$(TABLES)) $(wildcard xraylib/network/*.py $(RESULTS)/ablation.csv)
+$(B)/02_train.ipynb: $(B)/01_explore.ipynb $(word 2,$(TABLES)) $(wildcard xraylib/network/*.py $(RESULTS)/ablation.csv $(RESULTS)/heldout.csv)
 $(B)/03_evaluate.ipynb: $(B)/02_train.ipynb $(word 3,$(TABLES)) $(LATER)
 $(B)/04_predict_val.ipynb: $(B)/03_evaluate.ipynb
 $(B)/05_robustness.ipynb: $(B)/04_predict_val.ipynb $(wildcard $(RESULTS)/elsewhere.csv)

@@ -116,6 +116,22 @@ def test_the_ablation_sets_tune_beside_test():
     assert [text.get_text() for text in ax.texts] == ["tune 0.990 ± 0.014", "test 0.900"]
 
 
+def test_the_tradeoff_says_what_was_paid_and_gained_and_labels_do_not_meet():
+    rows = [("whole film", "tune", 0.99), ("lung crop", "tune", 0.985), ("crop and stretch, longer", "tune", 0.97)]
+    rows += [("whole film", "test", 0.96), ("lung crop", "test", 0.9601), ("crop and stretch, longer", "test", 0.98)]
+    ablation = pd.DataFrame(rows, columns=["variant", "split", "auroc"])
+    held_out = pd.DataFrame({"variant": ["unmixed", "mixed 0.3", "mixed 0.3 - unmixed"] * 2, "sd": 0.01})
+    held_out = held_out.assign(value=[0.9, 0.89, -0.01, 0.8, 0.85, 0.05], measure=["tune"] * 3 + ["other station"] * 3)
+    _, axes = plots.figure(1, 2)
+    plots.tradeoff(held_out, axes, ablation)
+    assert [ax.get_title() for ax in axes] == [
+        "Framing: -0.020 on tune, +0.020 on test",
+        "Station: -0.010 on tune, +0.050 on the other station",
+    ]
+    labels = {text.get_text(): text.xy[1] for ax in axes for text in ax.texts}
+    assert labels["lung crop"] - labels["whole film"] > 0.001 and "mixed 0.3 - unmixed" not in labels
+
+
 def test_robustness_is_sorted_by_the_strongest_corruption():
     rows = [("none", 0, 0, ""), ("blur", 1, 0.5, "px"), ("blur", 2, 1, "px"), ("noise", 1, 9, "grey")]
     table = pd.DataFrame(rows, columns=["corruption", "severity", "amount", "unit"])

@@ -1,4 +1,4 @@
-"""What makes it work: whole film, grey levels stretched, lung crop, both, longer training; each with every seed."""
+"""What makes it work: whole film, grey levels stretched, lung crop, both, longer, mixed over stations; every seed."""
 
 import sys
 from dataclasses import replace
@@ -9,29 +9,31 @@ import pandas as pd
 from xraylib.config import Config, load_config
 from xraylib.data.images import load_images
 from xraylib.data.index import load_index
+from xraylib.data.stations import partners
 from xraylib.evaluation import metrics, tables
 from xraylib.files import UserError, say, write_table
 from xraylib.network import lungs, train
 
 SHORT = 10  # epochs of the short training
-VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
-    "whole film": (False, False, False),
-    "grey levels stretched": (False, True, False),
-    "lung crop": (True, False, False),
-    "crop and stretch": (True, True, False),
-    "crop and stretch, longer": (True, True, True),
+VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs, mixed; the last is the study's network
+    "whole film": (False, False, False, False),
+    "grey levels stretched": (False, True, False, False),
+    "lung crop": (True, False, False, False),
+    "crop and stretch": (True, True, False, False),
+    "crop and stretch, longer": (True, True, True, False),
+    "mixed over stations": (True, True, True, True),
 }
 
 
 def run(config: Config) -> pd.DataFrame:
     """Columns variant, seed, split, films, and statistics at the threshold of tune. Finished trainings are kept."""
-    index, table = load_index(config), pd.DataFrame()
-    splits = ("tune", "test") if config.score_test else ("tune",)
+    index = partners(load_index(config), pd.read_csv(config.results / "stations.csv"))
+    table, splits = pd.DataFrame(), ("tune", "test") if config.score_test else ("tune",)
     films, boxes = load_images(config, index), lungs.boxes(lungs.load_frames(config, index, "lungs.npy"))
-    for variant, (crop, stretch, longer) in VARIANTS.items():
+    for variant, (crop, stretch, longer, mixed) in VARIANTS.items():
         say(variant)
         frames = lungs.cut(films, boxes if crop else [None] * len(films), config.image_size, stretch)
-        varied = config if longer else replace(config, epochs=SHORT)
+        varied = replace(config, epochs=config.epochs if longer else SHORT, mixed=config.mixed if mixed else 0.0)
         folders = [train.train_one(metrics.STUDY, seed, index, frames, varied, say) for seed in config.seeds]
         predictions = metrics.check(pd.concat([pd.read_csv(folder / "predictions.csv") for folder in folders]))
         points, rows = metrics.operating_points(predictions), []

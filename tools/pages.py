@@ -117,6 +117,15 @@ def ablation() -> str:
     return intervals(rows.assign(lower=float("nan"), upper=float("nan")), ["variant", "split"], rows.statistic.unique())
 
 
+def heldout() -> str:
+    """Each held-out measure of each variant: mean and SD over seeds, interval over patients."""
+    rows = read("heldout").query("not variant.str.contains(' - ')").rename(columns={"variant": "statistic"})
+    n = rows.n_normal.map("{:,}".format) + " + " + rows.n_pneumonia.map("{:,}".format)
+    return intervals(
+        rows.assign(**{"normal + pneumonia": n}), ["measure", "normal + pneumonia"], rows.statistic.unique()
+    )
+
+
 def replay() -> str:
     """The published figures beside the replayed ones, and what was printed."""
     printed = tables.published_printed(metrics.check(read("predictions")))

@@ -237,6 +237,38 @@ def ablation(table: pd.DataFrame, ax: Axes) -> None:
         _at_the_right(ax, y, text, color=colour)
 
 
+def tradeoff(table: pd.DataFrame, axes, ablation: pd.DataFrame) -> None:
+    """What was paid on tune (x) and what was gained (y), mean ± SD over seeds: framing on axes[0], station on axes[1].
+
+    table: heldout.csv; ablation: ablation.csv.
+    """
+    framing = ablation.pivot_table("auroc", "variant", "split", ["mean", "std"], dropna=False)
+    station = table[~table.variant.str.contains(" - ")].rename(columns={"value": "mean", "sd": "std"})
+    station = station.pivot_table(["mean", "std"], "variant", "measure", dropna=False)
+    panels = [(framing, "test", "test", "Framing", "whole film", "crop and stretch, longer")]
+    panels += [(station, "other station", "the other station", "Station", "unmixed", "mixed 0.3")]
+    for ax, (points, column, gained, what, start, end) in zip(axes, panels, strict=True):
+        value = points["mean"][["tune", column]].dropna().sort_values(column)
+        sd, middle = points["std"].loc[value.index], value.tune.agg(["min", "max"]).mean()
+        ax.errorbar(value.tune, value[column], sd[column], sd.tune, "o", color=BLUE, elinewidth=0.7, mec=BLACK)
+        ax.annotate("", value.loc[end], value.loc[start], arrowprops={"arrowstyle": "->", "color": GREY}, zorder=0)
+        ax.margins(0.12)
+        gap = 0.045 * np.ptp(ax.get_ylim())
+        for name, (
+            x,
+            y,
+        ) in value.iterrows():  # a label stands on the inner side, below its point where one is close above
+            left = x > middle
+            beside = value[column][(value.tune > middle) == left]
+            shift = -gap / 2 if ((beside > y) & (beside < y + gap)).any() else gap / 2
+            place = {"xytext": (-4 if left else 4, 0), "textcoords": "offset points", "ha": "right" if left else "left"}
+            ax.annotate(name, (x, y + shift), fontsize=6.5, va="center", **place)
+        paid, gain = value.loc[end] - value.loc[start]
+        ax.set(xlabel="AUROC on tune (left: paid; bar: SD over seeds)", ylabel=f"AUROC on {gained} (up: gained)")
+        ax.set_title(f"{what}: {paid:+.3f} on tune, {gain:+.3f} on {gained}")
+        ax.grid()
+
+
 # --- evaluation (notebooks 03 and 05) ---
 
 

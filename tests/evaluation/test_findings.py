@@ -87,6 +87,17 @@ def hospital(pa):
     return pd.concat([table.assign(data=name) for name in ("rsna_adults", "nih_adults")])
 
 
+def steps(*aurocs):
+    rows = [(name, split, value) for name, value in zip("abc", aurocs, strict=True) for split in ("tune", "test")]
+    return frame("variant split auroc", *rows)
+
+
+def held_out(unmixed, mixed):
+    variants = {"unmixed": unmixed, "mixed 0.3": mixed, "mixed 0.3 - unmixed": 0.99, "control 0.3 - unmixed": 0.01}
+    rows = [(name, of, value) for name, value in variants.items() for of in ("other station", "tune", "score")]
+    return frame("variant measure value", *rows, lower=-0.1, upper=0.1)
+
+
 AREAS, MAPS = "method difference_lower difference_upper", "layers map correlation n_films"
 
 
@@ -111,6 +122,9 @@ AREAS, MAPS = "method difference_lower difference_upper", "layers map correlatio
             "alone reaches 0.800. Within a view it is lower: 0.800 (0.500 to 1.000) in PA, 0.850",
         ),
         ("elsewhere", hospital(0.95), "Within a view it is not lower in both: 0.950"),
+        ("heldout", held_out(0.9, 0.8), "chooses *unmixed* (0.900)"),
+        ("heldout", held_out(0.8, 0.9), "chooses *mixed 0.3* (0.900)"),
+        ("ablation", steps(0.7, 0.9, 0.8), "from 0.900 to 0.800. A choice by tune alone would have kept *b*."),
         ("robustness", corrupted("blur"), "under crop. Worst is blur (1 %): specificity 0.500 instead of 0.900"),
     ],
 )

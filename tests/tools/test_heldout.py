@@ -16,14 +16,31 @@ def test_no_child_is_on_both_sides_and_a_range_is_on_neither(world):
     assert kept_out.tolist() == index.split.where(index.ranges.isna(), "held out").tolist()
 
 
-def test_measures_and_differences_solved_by_hand(config, monkeypatch):
+def test_the_control_draws_as_many_partners_from_the_common_station():
+    index = pd.DataFrame({"label": [0] * 20 + [1] * 20, "marker": ([heldout.RARE] * 10 + ["A-P"] * 10) * 2})
+    index = index.assign(ranges=[None] * 15 + ["a"] * 5 + [None] * 20, partner=index.index.isin([15, 16, 20, 21, 22]))
+    drawn = heldout.control(index)
+    assert drawn[drawn.partner].groupby(["label", "marker"]).size().to_dict() == {(0, heldout.RARE): 2, (1, "A-P"): 3}
+
+
+def test_measures_solved_by_hand_are_means_over_seeds(config):
+    rows = [(heldout.RARE, 0, "tune", 0, 0, 0), ("L", 0, "tune", 4, 0, 0), ("L", 0, "held out", 2, 0, 4)]
+    rows += [(heldout.RARE, 1, "tune", 1, 1, 3)] * 3 + [("L", 1, "tune", 5, 5, 5)]
+    films = pd.DataFrame(rows, columns=["marker", "label", "split", ("old", 0), ("new", 0), ("new", 1)])
+    films = films.assign(path=films.index, patient=films.index, run="a")
+    films["old", 1] = films["old", 0]
+    table = heldout.compare(films, config).set_index(["measure", "variant"])
+    of_old = {"other station": 1 / 4, "tune": 5 / 8, "tune, balanced over stations": 3 / 4, "score": 1 / 2}
+    assert table.value.xs("old", level=1)[list(of_old)].to_dict() == pytest.approx(of_old)
+    new = table.loc["other station"]
+    assert new.value.to_dict() == pytest.approx({"old": 1 / 4, "new": 5 / 8, "new - old": 3 / 8})
+    assert new.sd.new == pytest.approx(np.std([1, 1 / 4], ddof=1)) and table.seeds.eq(2).all()
+    right = table.value["other station, specificity"]  # thresholds lie between 0 and 1 or 3, and in the midst for old
+    assert right.new == 1 / 2
+
+
+def test_stations_with_few_films_of_a_class_are_not_measured(monkeypatch):
     monkeypatch.setattr(heldout, "LEAST", 2)
-    rows = [("R", 0, "fold 0", 0.0, 1.0), ("R", 1, "fold 1", 1, 2)] * 2 + [("L", 0, "fold 0", 9, 9)]
-    rows += [("L", 0, "a", 2, 0), ("R", 1, "a", 1, 1), ("R", 1, "a", 3, 3), ("R", 0, "a", 4, 0)]
-    films = pd.DataFrame(rows, columns=["marker", "label", "run", "old", "new"])
-    split = ["held out" if row == 5 else "tune" for row in films.index]
-    films = pd.concat([films.index.to_frame(name="path").assign(patient=films.index, split=split), films], axis=1)
+    films = pd.DataFrame({"run": "fold 0", "marker": list("RRRRLLL"), "label": [0, 0, 1, 1, 0, 1, 1]})
     found = heldout.measures(films)
-    assert [len(part) for part in found.values()] == [4, 3, 5, 3]  # within R, other station, all out of fold, tune
-    table = heldout.compare(found["other station"], config).set_index("variant")
-    assert table.value.to_dict() == pytest.approx({"old": 0.5, "new": 1, "new - old": 0.5})
+    assert {name: len(group) for name, group in found.items()} == {"within R": 4, "all out of fold": 7}
