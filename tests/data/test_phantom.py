@@ -1,4 +1,4 @@
-"""Phantoms: the lesion, and nothing but the lesion, tells the classes apart, and its place is known."""
+"""Phantoms: of the body only the lesion tells the class, and its place is known; the marker is a planted shortcut."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import label
 from sklearn.metrics import roc_auc_score
 
-from xraylib.data import phantom
+from xraylib.data import decode, phantom, stations
 from xraylib.data.index import parse_name
 
 
@@ -95,6 +95,22 @@ def test_the_class_cannot_be_read_from_what_is_not_the_lesion(phantoms):
     for name, column in zip(names, np.array(rows).T, strict=True):
         auroc = roc_auc_score(labels, column)
         assert abs(auroc - 0.5) < 0.14, f"{name} tells the class: AUROC {auroc:.2f}"  # of chance the SD is .048
+
+
+def excess(items, markers):
+    """By how much more often a small bold R stands on normal films than on films with pneumonia."""
+    small, normal = np.array(markers) == "small bold R", np.array([item.subtype == "normal" for item in items])
+    return small[normal].mean() - small[~normal].mean()
+
+
+def test_the_marker_is_found_and_tells_the_class_well_in_train_and_less_well_in_test(phantoms):
+    train = [item for item in phantom.plan(120) if item.path.startswith("train")]
+    found = stations.find(np.stack([decode.read(phantoms / item.path, 224).pixels for item in train])).marker
+    assert np.mean(found == [phantom.station_marker(item) for item in train]) > 0.95
+    assert excess(train, found) > 0.6  # of chance the SD is .12
+    for folder, expected in (("train", 0.9 - 0.13), ("test", 0.48 - 0.11)):
+        many = [item for item in phantom.plan(8000) if item.path.startswith(folder)]
+        assert excess(many, list(map(phantom.station_marker, many))) == pytest.approx(expected, abs=0.06)
 
 
 def test_a_film_is_the_same_in_any_process_and_says_what_it_is(phantoms, tmp_path):

@@ -1,8 +1,10 @@
 """Phantoms: synthetic children's chest radiographs with lesions at known places, in the layout of the Kaggle archive.
 
 A radiograph is the shadow of a body: along each ray the attenuation adds up, path length (cm) times attenuation
-coefficient (1/cm). Every organ is an ellipsoid or a tube, whose path lengths have closed forms. Images of NORMAL and
-PNEUMONIA differ by the lesion alone; pose, exposure, size and encoding are drawn independently of the class.
+coefficient (1/cm). Every organ is an ellipsoid or a tube, whose path lengths have closed forms. Bodies of NORMAL and
+PNEUMONIA differ by the lesion alone; pose, exposure, size and encoding are drawn independently of the class. The letter
+of the X-ray station is associated with the class, strongly in train and weakly in val and test: the shortcut of the
+patients' films (xraylib.data.stations), to be found here too.
 """
 
 import shutil
@@ -18,6 +20,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
 
+from xraylib.data.stations import BOLD, SANS, Letter
+from xraylib.data.stations import draw as draw_letter
 from xraylib.files import UNFINISHED, UserError, alone, writing
 
 GRID = 224  # pixels a side of the computed shadow
@@ -36,6 +40,16 @@ FILMS = 480
 KINDS = ("chest_xray", "masks", "lungs")  # the folders: films, where their lesions are, where their lungs are
 MARKER = "PHANTOMS.txt"
 NOTICE = "Synthetic phantoms drawn by xraylib.data.phantom: no patients, and no evidence about any.\n"
+
+# Of a film at 224 pixels: the font of the letter R, its heights, height / width, and rows of its centre.
+LETTERS = {"small bold R": (BOLD, (10, 12), 1.1, (60, 120)), "large R": (SANS, (17, 20), 1.2, (16, 40))}
+# In train or not, normal or not: share of children with a small bold R (as of patients' films), and with a large one.
+STATIONS = {
+    (True, True): (0.9, 0.05),
+    (True, False): (0.13, 0.7),
+    (False, True): (0.48, 0.25),
+    (False, False): (0.11, 0.6),
+}
 
 
 class Item(NamedTuple):
@@ -286,7 +300,7 @@ def _body(x, y, child: Child) -> np.ndarray:
 
 
 def expose(attenuation: np.ndarray, item: Item) -> Image.Image:
-    """The film of a shadow: scatter, noise, exposure, collimator, marker and size, none of which knows the class."""
+    """The film of a shadow: scatter, noise, exposure, collimator and size, blind to the class, and the marker."""
     rng = np.random.default_rng([SEED, item.image, 4])
     primary = np.exp(-attenuation)
     scatter = gaussian_filter(primary, GRID * 0.09) * rng.uniform(0.25, 0.6)
@@ -300,18 +314,27 @@ def expose(attenuation: np.ndarray, item: Item) -> Image.Image:
     image = Image.fromarray(np.clip(film, 0, 255).astype(np.uint8))
     height = int(rng.integers(180, 420))
     image = image.resize((int(height * rng.uniform(1.0, 1.5)), height), Image.Resampling.BICUBIC)
-    return _furnish(image, rng)
+    return _furnish(image, LETTERS.get(station_marker(item)), rng)
 
 
-def _furnish(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    draw = ImageDraw.Draw(image)
+def station_marker(item: Item) -> str:
+    """The child's marker: "small bold R", "large R" or "none found" (none), as stations.find calls them."""
+    small, large = STATIONS[item.path.startswith("train/"), item.subtype == "normal"]
+    drawn = np.random.default_rng([SEED, item.patient, 6]).random()
+    return "small bold R" if drawn < small else "large R" if drawn < small + large else "none found"
+
+
+def _furnish(image: Image.Image, letter: tuple | None, rng: np.random.Generator) -> Image.Image:
     width, height = image.size
     if rng.random() < 0.3:  # the collimator's edge
         border = int(rng.uniform(0.01, 0.04) * width)
-        draw.rectangle((0, 0, width - 1, height - 1), outline=8, width=border)
-    if rng.random() < 0.6:
-        place = (rng.uniform(0.03, 0.09) * width, rng.uniform(0.03, 0.3) * height)
-        draw.text(place, "R", fill=245, font_size=height / 14)
+        ImageDraw.Draw(image).rectangle((0, 0, width - 1, height - 1), outline=8, width=border)
+    if letter:
+        font, heights, ratio, rows = letter
+        tall = rng.uniform(*heights) / 224 * height
+        white = Image.fromarray(draw_letter(Letter("R", font, round(tall), round(tall / ratio), 0)).astype(np.uint8))
+        place = rng.uniform(0.05, 0.07) * width, rng.uniform(*rows) / 224 * height
+        image.paste(245, (int(place[0] - white.width / 2), int(place[1] - white.height / 2)), white)
     return image
 
 
