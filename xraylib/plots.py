@@ -185,11 +185,8 @@ def method(film: np.ndarray, axes, lungs, box, frame, probability: float) -> Non
     axes[1].contourf(np.asarray(large), levels=[0.5, np.inf], colors=[SKY], alpha=0.45)
     left, top, right, bottom = np.asarray(box) * (width, height, width, height)
     axes[2].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, color=ORANGE))
-    axes[4].set(xlim=(0, 1), ylim=(-1, 1), aspect=0.5)
-    axes[4].barh(0, 1, 0.3, color="#eeeeee")
-    axes[4].barh(0, probability, 0.3, color=VERMILLION if probability >= 0.5 else SKY)
-    axes[4].text(0.5, 0.4, f"{probability:.2f}", ha="center", fontsize=10)
-    axes[4].text(0.5, -0.55, "probability\nof pneumonia", ha="center", fontsize=7, va="center")
+    axes[4].text(0.5, 0.55, f"{probability:.2f}", ha="center", fontsize=12)
+    axes[4].text(0.5, 0.45, "probability\nof pneumonia", ha="center", va="top")
     axes[4].set_title(titles[4], fontsize=7)
 
 
@@ -310,10 +307,8 @@ def comparison(table: pd.DataFrame, axes) -> None:
         shown = part.value >= low
         part[["value", "lower", "upper"]], value = part[["value", "lower", "upper"]].clip(low).where(shown), part.value
         part = part.assign(row=part.row + part.row.map(marks).fillna(""))
-        forest(
-            part, ax, "row", "", group="group", figures=False, xlabel=STATISTICS.get(statistic, statistic), legend=False
-        )
-        ax.set_xlim(low, 1.005)
+        forest(part, ax, "row", "", group="group", figures=False, legend=False)
+        ax.set(xlim=(low, 1.005), xlabel=STATISTICS.get(statistic, statistic))
         for y in np.flatnonzero(value < low):
             ax.text(low, y, f" ◂ {value[y]:.2f}", va="center", fontsize=7, color=GREY)
     axes[1].set_yticklabels([])
@@ -472,9 +467,11 @@ def robustness(table: pd.DataFrame, ax: Axes, statistic: str, n: int) -> None:
     last = last.sort_values(["corruption", "network"], key=lambda s: s.map([*order, *NETWORKS].index), kind="stable")
     last = last.assign(lower=(last.value - last.sd).clip(0), upper=(last.value + last.sd).clip(None, 1))
     last = last.assign(name=[described(row) for row in last.itertuples()])
-    name = STATISTICS.get(statistic, statistic)
-    xlabel = "mean ± SD over seeds\n(dotted: films as they are)"
-    ax.figure.suptitle(f"{name[0].upper()}{name[1:]} under the strongest corruptions\ntest split (n = {n:,})")
+    xlabel, name = (
+        "mean ± SD over seeds\n(dotted: films as they are)",
+        STATISTICS.get(statistic, statistic.capitalize()),
+    )
+    ax.figure.suptitle(f"{name} under the strongest corruptions\ntest split (n = {n:,})")
     forest(last, ax, "name", "", group="network", figures=False, xlabel=xlabel)
     for clean in part[part.corruption == "none"].itertuples():
         ax.axvline(clean.value, color=_look(clean.network)[0], linestyle=":", linewidth=0.9)
@@ -530,15 +527,10 @@ def deletion(table: pd.DataFrame, axes, areas: pd.DataFrame) -> None:
 
 
 def hidden_regions(table: pd.DataFrame, ax: Axes) -> None:
-    """AUROC of the mean logit over seeds with nothing, the lungs, or all but the lungs hidden.
-
-    table: saliency.hidden_regions.
-    """
+    """AUROC of the mean logit over seeds with a region hidden. table: saliency.hidden_regions."""
     order = list(dict.fromkeys(table.hidden)).index
     rows = table.sort_values("hidden", key=lambda s: s.map(order), kind="stable")
-    title = (
-        f"What is left when the lungs are hidden\nmean network of the seeds, test split (n = {rows.n_films.iloc[0]:,})"
-    )
+    title = f"What is left when the lungs are hidden\nmean network, test split (n = {rows.n_films.iloc[0]:,})"
     rows = rows.assign(hidden="hidden:\n" + rows.hidden.str.replace("but", "but\n"))
     forest(rows, ax, "hidden", title, "auroc", group="network", reference=0.5, xlabel="AUROC (dotted: chance)")
 
@@ -564,10 +556,7 @@ def _curves(table: pd.DataFrame, ax: Axes, x: str, y: str, by: str, sd: str | No
 
 
 def _threshold_curves(table, ax: Axes, points, curve: Callable, area: Callable, what: str, x: str, y: str):
-    """curve(label, probability) of each network and seed; x, y: the rates at its operating point, a marker.
-
-    Returns network -> mean area over seeds.
-    """
+    """curve(label, p) of each network and seed, a marker at its operating point's x, y; network -> mean area."""
     means = {}
     for network, rows in _networks(table):
         colour, dash, marker, name = _look(network)
@@ -585,10 +574,8 @@ def _threshold_curves(table, ax: Axes, points, curve: Callable, area: Callable, 
 
 def _histogram(table: pd.DataFrame, ax: Axes, x: str, **options) -> None:
     """Counts of column `x` by true class."""
-    true = table.label.map(dict(enumerate(CLASSES)))
-    sns.histplot(table.assign(true=true), x=x, hue="true", palette=PALETTE, hue_order=CLASSES, ax=ax, **options)
-    if ax.get_legend():
-        ax.get_legend().set_title("")
+    named = table.assign(**{"class": table.label.map(dict(enumerate(CLASSES)))})
+    sns.histplot(named, x=x, hue="class", palette=PALETTE, hue_order=CLASSES, ax=ax, **options)
 
 
 def _lay_over(ax: Axes, saliency: np.ndarray) -> None:

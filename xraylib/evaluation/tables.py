@@ -352,7 +352,7 @@ def abstaining(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
 
 
 def worst_errors(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """The films that most seeds decide wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
+    """The films that any seed decides wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
 
     predictions: of one network, all seeds. At most 8 false negatives (lowest probability first) and 8 false positives
     (highest first).
