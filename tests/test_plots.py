@@ -99,12 +99,14 @@ def test_operating_points_show_mean_and_ensemble_with_intervals():
     rows = [("published", "mean", 0.8), ("xray_cnn", "0", 0.1), ("xray_cnn", "mean", 0.9)]
     rows.append(("xray_cnn", "ensemble", 1.0))
     table = pd.DataFrame(rows, columns=["network", "seed", "value"]).assign(split="test", sd=0.01, lower=0.7, upper=1.0)
-    table = pd.concat([table.assign(statistic=name, n_films=624, n_children=400) for name in ("accuracy", "auroc")])
+    names = ("accuracy", "auroc", "sensitivity", "specificity")
+    table = pd.concat([table.assign(statistic=name, n_films=624, n_children=400) for name in names])
     _, ax = plots.figure()
     plots.operating_points(table, ax)
     of_each = ["0.800 (0.700-1.000)", "0.900 (0.700-1.000)", "1.000 (0.700-1.000)"]
-    assert [text.get_text() for text in ax.texts] == 2 * of_each
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["AUROC", "accuracy"]
+    assert [text.get_text() for text in ax.texts] == 4 * of_each
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["AUROC", *names[:1], *names[2:]]
+    assert "Finds 90 of 100 films with pneumonia, calls 10 of 100 normal ones PNEUMONIA" in ax.get_title()
     assert "n = 624, 400 children" in ax.get_title()
 
 
@@ -170,32 +172,34 @@ def test_learning_curves_have_one_metric_an_axis_and_leave_out_the_published_epo
     assert [line.get_ydata().tolist() for line in axes[1].lines[:2]] == [[0.5, 0.5], [0.9, 0.9]]
 
 
-def test_a_threshold_that_test_chose_is_hollow_and_what_the_train_folder_gave_has_a_star():
-    rows = [("published experiment", "claimed", "train folder", False), ("this study", "ours", "test", False)]
-    rows.append(("field", "theirs", "official test", True))
-    table = pd.DataFrame(rows, columns=["group", "row", "measured_on", "test_chose_threshold"])
-    table = table.assign(statistic="accuracy", value=0.9, lower=0.8, upper=0.95, n_films=624)
+def test_the_comparison_shows_one_row_a_source_marked_for_train_folder_extra_labels_and_thresholds_of_test():
+    rows = [("published experiment", "claimed", "train folder", False, 0.3), ("this study", "ours", "test", False, 0.9)]
+    rows += [("field", "theirs", "official test", True, 0.9), ("field", "their worse", "official test", True, 0.8)]
+    table = pd.DataFrame(rows, columns=["group", "row", "measured_on", "test_chose_threshold", "value"])
+    table = table.assign(statistic="accuracy", lower=0.7, upper=0.95, n_films=624, source="they")
     fig, axes = plots.figure(1, 2)
     plots.comparison(table, axes)
     assert [line.get_markerfacecolor() == "white" for line in axes[1].lines[1:6:2]] == [False, False, True]
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["claimed *", "ours", "theirs"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["claimed *", "ours †", "theirs"]
+    assert [text.get_text() for text in axes[1].texts] == [" ◂ 0.30"]  # below the axis: in figures
     assert "hollow: threshold chosen on test" in [text.get_text() for text in fig.legends[0].get_texts()]
 
 
 def test_deletion_names_the_area_under_each_curve():
-    curves = pd.DataFrame({"method": "Grad-CAM", "share": [0, 1], "probability": [0.9, 0.2]})
-    areas = pd.DataFrame({"method": ["Grad-CAM"], "n_films": 78, "area": 0.5, "lower": 0.4, "upper": 0.95})
-    fig, ax = plots.figure()
-    plots.deletion(curves, ax, areas)
-    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.9, 0.2]]
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["Grad-CAM: 0.50 (0.40-0.95)"]
+    curves = pd.DataFrame({"filling": list("aabb"), "share": [0, 1, 0, 1], "probability": [0.9, 0.2, 0.9, 0.4]})
+    areas = pd.DataFrame({"filling": ["a", "b"], "n_films": 78, "area": [0.5, 0.6], "lower": 0.4, "upper": 0.95})
+    _, axes = plots.figure(1, 2)
+    plots.deletion(curves.assign(method="Grad-CAM"), axes, areas.assign(method="Grad-CAM"))
+    assert [line.get_ydata().tolist() for ax in axes for line in ax.lines] == [[0.9, 0.2], [0.9, 0.4]]
+    texts = [text.get_text() for ax in axes for text in ax.get_legend().get_texts()]
+    assert texts == ["Grad-CAM: 0.50 (0.40-0.95)", "Grad-CAM: 0.60 (0.40-0.95)"]
 
 
 def test_the_val_folder_is_drawn_with_decisions_and_errors():
     table = pd.DataFrame({"path": ["a", "b"], "label": [0, 1], "split": "val", "network": "xray_cnn", "seed": 0})
     _, axes = plots.figure(1, 2)
     plots.val_grid(table.assign(probability=1.0), axes, {path: np.zeros((8, 8), np.uint8) for path in "ab"}, POINTS)
-    assert [ax.texts[0].get_text() for ax in axes] == ["ours 1.00 PNEUMONIA ✗", "ours 1.00 PNEUMONIA"]
+    assert [ax.texts[0].get_text() for ax in axes] == ["ours 1.00 ✗", "ours 1.00"]
 
 
 @pytest.fixture
@@ -208,14 +212,15 @@ def shown(config, monkeypatch):
 
 
 def test_a_result_is_written_drawn_and_explained(shown, config):
-    table = pd.DataFrame({"method": ["Grad-CAM"], "difference_lower": [-0.2], "difference_upper": [-0.1]})
+    table = pd.DataFrame({"method": ["Grad-CAM"], "difference_lower": -0.2, "difference_upper": -0.1})
+    table = table.assign(filling="grey", filled=0.67)
     show.show("deletion", table, lambda result, ax: ax.set_title(f"n = {len(result)}"), by="method")
     assert pd.read_csv(config.results / "deletion.csv").equals(table)
     (view, _), (image, more), (words, _) = shown
     assert view.index.tolist() == ["Grad-CAM"]
     assert image.data == (config.plots / "deletion.png").read_bytes()
     assert more == {"metadata": {"figure": "deletion"}}
-    assert words.data.startswith("**What this shows.** By deletion: Grad-CAM does better than")
+    assert words.data.startswith("**What this shows.** Deletion with grey: better than")
 
 
 def test_a_table_without_rows_is_no_error(shown, config):

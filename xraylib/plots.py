@@ -97,12 +97,13 @@ def no_films(table, axes, *details) -> None:
 def counts(index: pd.DataFrame, ax: Axes) -> None:
     """Films by split and subtype, a bar each; beside it the number of films and of children."""
     table = index.groupby(["split", "subtype"]).agg(films=("path", "size"), children=("patient", "nunique"))
-    table = table.reset_index().sort_values("split", key=lambda s: s.map(SPLITS.index), kind="stable")
-    names, colours = table.split + ", " + table.subtype, np.where(table.subtype == "normal", SKY, VERMILLION)
+    order = [*SPLITS, "normal", "bacteria", "virus"].index
+    table = table.reset_index().sort_values(["split", "subtype"], key=lambda s: s.map(order))
+    names, colours = table.split + " " + table.subtype, np.where(table.subtype == "normal", SKY, VERMILLION)
     bars = ax.barh(names, table.films, color=colours)
-    ax.bar_label(bars, [f" {row.films:,} ({_n(row.children, 'child')})" for row in table.itertuples()], fontsize=6.5)
+    ax.bar_label(bars, [f" {row.films:,} ({_n(row.children, 'child')})" for row in table.itertuples()])
     ax.invert_yaxis()
-    ax.set(xlim=(0, 2 * table.films.max()), xlabel="films")
+    ax.set(xlim=(0, 2.2 * table.films.max()), xlabel="films")
     ax.xaxis.set_major_formatter("{x:,.0f}")
     _title(ax, f"{100 * index.label.mean():.0f} of 100 films show pneumonia", index)
 
@@ -149,50 +150,44 @@ def radiographs(images: Sequence[np.ndarray], axes, titles: Sequence[str], what:
 
 
 def batch(images: np.ndarray, axes, labels: Sequence[int]) -> None:
-    """Augmented frames, float32 (n, h, w, 1), with class and range of grey levels."""
-    titles = [f"{CLASSES[y]}, {x.min():.0f} to {x.max():.0f}" for x, y in zip(images, labels, strict=True)]
-    radiographs(images, axes, titles, f"Train split, augmented (n = {len(images)})")
+    """Augmented frames, float32 (n, h, w, 1), with their class."""
+    what = f"Frames as one epoch shows them, augmented; train split (n = {len(images)})"
+    radiographs(images, axes, [CLASSES[label] for label in labels], what)
 
 
 def val_grid(table: pd.DataFrame, axes, images: Mapping[str, np.ndarray], points: Mapping) -> None:
-    """Films with their class, and beneath each the probability and decision of every network.
+    """Films with their class, and beneath each the probability of every network, crossed where it decides wrongly.
 
     table: predictions, one seed per network; images: path -> uint8 (h, w); points: (network, seed) -> operating point.
     """
     films = table.drop_duplicates("path").sort_values(["label", "path"])
-    what = f"Val split (n = {len(films)}), one seed of each CNN; ✗: wrong"
+    what = f"Probability of pneumonia, one seed of each CNN\n✗: wrong decision; val split (n = {len(films)})"
     axes = radiographs([images[path] for path in films.path], axes, [CLASSES[label] for label in films.label], what)
-    axes[0].figure.get_layout_engine().set(hspace=0.2, rect=(0, 0.03, 1, 0.97))  # room for the lines below
+    axes[0].figure.get_layout_engine().set(hspace=0.25, rect=(0, 0.04, 1, 0.96))  # room for the lines below
     for ax, path in zip(axes, films.path, strict=False):
         for line, row in enumerate(table[table.path == path].sort_values("network").itertuples()):
-            decision = int(row.probability >= points[row.network, row.seed])
-            wrong, name = decision != row.label, row.network.replace("xray_cnn", "ours")
-            text = f"{name} {row.probability:.2f} {CLASSES[decision]}{' ✗' if wrong else ''}"
-            label = ax.text(0.5, -0.03 - 0.095 * line, text, transform=ax.transAxes, ha="center", va="top")
-            label.set(fontsize=6.2, color=VERMILLION if wrong else BLACK)
-            label.set_in_layout(False)  # wider than its image, it would shrink all of them
+            wrong = (row.probability >= points[row.network, row.seed]) != row.label
+            text = f"{'ours' if row.network == metrics.STUDY else 'publ.'} {row.probability:.2f}{' ✗' * wrong}"
+            options = {"ha": "center", "va": "top", "fontsize": 7, "color": VERMILLION if wrong else BLACK}
+            ax.text(0.5, -0.04 - 0.16 * line, text, transform=ax.transAxes, **options).set_in_layout(False)
 
 
-def method(film: np.ndarray, axes, lungs, box, frame, saliency, probability: float) -> None:
-    """The method in six panels: film, lungs, box, frame, map and score.
+def method(film: np.ndarray, axes, lungs, box, frame, probability: float) -> None:
+    """The method in five panels: film, lungs, box, frame and score.
 
     film: uint8 (h, w); lungs: (h, w) or smaller, above 0.5 is lung; box: (left, top, right, bottom) in shares of the
-    film; frame: uint8 (size, size); saliency: float, the same shape; probability: of pneumonia.
+    film; frame: uint8 (size, size); probability: of pneumonia.
     """
-    titles = ("1 film", "2 lungs found", "3 box of the lungs", "4 frame", "5 Grad-CAM", "6 score")
+    titles = ("1 film", "2 lungs found", "3 box of the lungs", "4 frame", "5 score")
     height, width = film.shape
-    radiographs((film, film, film, frame, frame), axes, titles[:5], "From a film to a score")
+    radiographs((film, film, film, frame), axes, titles[:4], "From a film to a score")
     large = Image.fromarray(np.asarray(lungs, np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     axes[1].contourf(np.asarray(large), levels=[0.5, np.inf], colors=[SKY], alpha=0.45)
     left, top, right, bottom = np.asarray(box) * (width, height, width, height)
     axes[2].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, color=ORANGE))
-    _lay_over(axes[4], saliency)
-    axes[5].set(xlim=(0, 1), ylim=(-1, 1), aspect=0.5)
-    axes[5].barh(0, 1, 0.3, color="#eeeeee")
-    axes[5].barh(0, probability, 0.3, color=VERMILLION if probability >= 0.5 else SKY)
-    axes[5].text(0.5, 0.4, f"{probability:.2f}", ha="center", fontsize=10)
-    axes[5].text(0.5, -0.55, "probability\nof pneumonia", ha="center", fontsize=7, va="center")
-    axes[5].set_title(titles[5], fontsize=7)
+    axes[4].text(0.5, 0.55, f"{probability:.2f}", ha="center", fontsize=12)
+    axes[4].text(0.5, 0.45, "probability\nof pneumonia", ha="center", va="top")
+    axes[4].set_title(titles[4], fontsize=7)
 
 
 # --- training (notebook 02) ---
@@ -216,7 +211,7 @@ def learning_curves(history: pd.DataFrame, axes, index: pd.DataFrame, warm: floa
         ax.grid(axis="y")
     axes[0].set_ylabel("loss (train: smoothed labels)")
     _legend_below(axes[0], 2)
-    axes[0].figure.suptitle(f"Training, this study's CNN, {_sizes(index.split, ('train', 'tune'))}")
+    axes[0].figure.suptitle(f"Training, this study's CNN\n{_sizes(index.split, ('train', 'tune'))}")
 
 
 def ablation(table: pd.DataFrame, ax: Axes) -> None:
@@ -321,30 +316,41 @@ def operating_points(table: pd.DataFrame, ax: Axes) -> None:
     rows = rows[rows.look.isin(NETWORKS) & rows.statistic.isin(metrics.HEADLINE)]
     order = [*metrics.HEADLINE, *NETWORKS].index
     rows = rows.sort_values(["statistic", "look"], key=lambda s: s.map(order), kind="stable")
-    n = f"(n = {int(rows.n_films.iloc[0]):,}, {_n(int(rows.n_children.iloc[0]), 'child')})"
-    forest(rows, ax, "statistic", f"Results, test split {n}", group="look")
+    own = 100 * rows[rows.look == metrics.STUDY].set_index("statistic").value
+    found, called = own["sensitivity"], 100 - own["specificity"]
+    what = f"Finds {found:.0f} of 100 films with pneumonia, calls {called:.0f} of 100 normal ones PNEUMONIA (our CNN)"
+    n = f"test split (n = {int(rows.n_films.iloc[0]):,}, {_n(int(rows.n_children.iloc[0]), 'child')})"
+    forest(rows, ax, "statistic", f"{what}\n{n}", group="look")
 
 
 def comparison(table: pd.DataFrame, axes) -> None:
     """What was claimed, the same on test, baselines, this study and other work: AUROC on axes[0], accuracy on axes[1].
 
-    table: group, row, measured_on, statistic, value, lower, upper, n_films, and test_chose_threshold (bool).
+    table: group, row, measured_on, statistic, value, lower, upper, n_films, source, test_chose_threshold (bool). Of
+    each source in the field, the row with the best accuracy is drawn.
     """
+    field = table[(table.group == "field") & (table.statistic == "accuracy")].sort_values("value", ascending=False)
+    table = table[table.group.ne("field") | table.row.isin(field.drop_duplicates("source").row)]
     names, on_train = list(dict.fromkeys(table.row)), set(table.row[table.measured_on == "train folder"])
-    for ax, statistic in zip(axes, ("auroc", "accuracy"), strict=True):
+    marks = {row: " *" for row in on_train} | {row: " †" for row in table.row[table.group == "this study"]}
+    for ax, statistic, low in zip(axes, ("auroc", "accuracy"), (0.85, 0.55), strict=True):
         part = table[table.statistic == statistic].set_index("row").reindex(names).reset_index()
         part = part.assign(hollow=part.test_chose_threshold.eq(True), group=part.group.fillna("field"))
-        part = part.assign(row=part.row + np.where(part.row.isin(on_train), " *", ""))
-        name = STATISTICS.get(statistic, statistic)
-        forest(part, ax, "row", "", group="group", figures=False, xlabel=name, legend=False)
-        ax.margins(x=0.06)
+        shown = part.value >= low
+        part[["value", "lower", "upper"]], value = part[["value", "lower", "upper"]].clip(low).where(shown), part.value
+        part = part.assign(row=part.row + part.row.map(marks).fillna(""))
+        forest(part, ax, "row", "", group="group", figures=False, legend=False)
+        ax.set(xlim=(low, 1.005), xlabel=STATISTICS.get(statistic, statistic))
+        for y in np.flatnonzero(value < low):
+            ax.text(low, y, f" ◂ {value[y]:.2f}", va="center", fontsize=7, color=GREY)
     axes[1].set_yticklabels([])
     _name(axes[1], [LOOKS[group] for group in dict.fromkeys(table.group)])
     if table.test_chose_threshold.any():
         axes[1].plot([], [], "D", color=GREY, mfc="white", label="hollow: threshold chosen on test")
     _legend_below(axes[1], 3)
-    n, star = int(table[table.measured_on == "test"].n_films.iloc[0]), "; *: on the train folder" if on_train else ""
-    axes[0].figure.suptitle(f"Claimed, replayed and reached, test split (n = {n:,}), 95 % intervals{star}")
+    n = int(table[table.measured_on == "test"].n_films.iloc[0])
+    notes = "95 % intervals where known; *: on the train folder; †: trained with extra labels (here: lung masks)"
+    axes[0].figure.suptitle(f"Claimed, replayed and reached, test split (n = {n:,})\n{notes}")
 
 
 def confusion(table: pd.DataFrame, axes, points: Mapping) -> None:
@@ -358,8 +364,9 @@ def confusion(table: pd.DataFrame, axes, points: Mapping) -> None:
         matrix = np.mean([[[c["tn"], c["fp"]], [c["fn"], c["tp"]]] for c in each], axis=0)
         share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         text = np.array([f"{s:.0f} of 100\n({m:,.0f} films)" for s, m in zip(share.flat, matrix.flat, strict=True)])
-        names = {"xticklabels": CLASSES, "yticklabels": CLASSES, "cbar": False, "vmin": 0, "vmax": 100}
-        sns.heatmap(share, annot=text.reshape(2, 2), fmt="", annot_kws={"fontsize": 8.5}, ax=ax, **names)
+        names = {"xticklabels": CLASSES, "yticklabels": CLASSES, "cbar": False, "cmap": "Blues", "vmin": 0, "vmax": 200}
+        options = {"fontsize": 8.5, "color": BLACK}  # on the lighter half of the colours: black is legible everywhere
+        sns.heatmap(share, annot=text.reshape(2, 2), fmt="", annot_kws=options, ax=ax, **names)
         ax.set(xlabel="predicted", ylabel="true")
         _title(ax, _look(network)[3] + (f", mean of {len(each)} seeds" if len(each) > 1 else ""), rows)
 
@@ -368,10 +375,12 @@ def roc(table: pd.DataFrame, ax: Axes, points: Mapping) -> None:
     """ROC curves of every network in the table, a thin line per seed; markers at the operating points."""
     ax.plot((0, 1), (0, 1), ":", color=GREY, linewidth=0.8)
     options = {"x": "false positive rate", "y": "sensitivity"}
-    _threshold_curves(table, ax, points, lambda label, p: roc_curve(label, p)[:2], roc_auc_score, "AUROC", **options)
+    draw = partial(_threshold_curves, table, ax, points, lambda label, p: roc_curve(label, p)[:2])
+    aurocs = draw(roc_auc_score, "AUROC", **options)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
     ax.legend(loc="lower right")
-    _title(ax, "ROC", table)
+    own, published = (100 * aurocs[network] for network in (metrics.STUDY, metrics.PUBLISHED))
+    _title(ax, f"Ranks {own:.0f} of 100 pairs rightly (published CNN: {published:.0f})", table)
 
 
 def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping) -> None:
@@ -388,21 +397,21 @@ def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping) -> None:
 
 def scores(table: pd.DataFrame, axes, points: Mapping, splits: Sequence[str] = ("tune", "test")) -> None:
     """Probabilities of one network by true class, mean count over seeds, with each seed's threshold; Axes per split."""
+    keys = list(dict.fromkeys(zip(table.network, table.seed, strict=True)))
     for ax, split in zip(axes, splits, strict=True):
-        part = table[table.split == split]
-        keys = list(dict.fromkeys(zip(part.network, part.seed, strict=True)))
-        weighted = part.assign(weight=1 / len(keys))
-        _histogram(weighted, ax, "probability", bins=20, binrange=(0, 1), weights="weight", element="step")
-        for i, key in enumerate(keys):  # each text lower than the last, so that near ones do not cover each other
+        part = table[table.split == split].assign(weight=1 / len(keys))
+        _histogram(part, ax, "probability", bins=20, binrange=(0, 1), weights="weight", element="step", legend=False)
+        for key in keys:
             ax.axvline(points[key], color=BLACK, linestyle="--", linewidth=0.8)
-            place = {"xy": (points[key] + 0.01, 0.97 - 0.07 * i), "xycoords": ("data", "axes fraction")}
-            text = ax.annotate(f"threshold of seed {key[1]}: {points[key]:.2f}", **place)
-            text.set(va="top", fontsize=6.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
-        ax.set(yscale="log", ylim=(0.2, 1e4), ylabel="films (log scale)")
+        ax.set(yscale="log", ylim=(0.2, None), ylabel="films (log scale)")
         ax.set(xlim=(0, 1), xlabel="probability of pneumonia")
         ax.yaxis.set_major_formatter("{x:,g}")
-        sns.move_legend(ax, "upper right", bbox_to_anchor=(0.94, 0.8))
         _title(ax, _look(keys[0][0])[3], part)
+    for name in CLASSES:
+        axes[0].fill_between([], [], color=PALETTE[name], alpha=0.5, label=name)
+    thresholds = ", ".join(f"{points[key]:.2f}" for key in keys)
+    axes[0].plot([], [], "--", color=BLACK, linewidth=0.8, label=f"thresholds: {thresholds}")
+    _legend_below(axes[0], 3)
 
 
 def shortcuts(table: pd.DataFrame, ax: Axes, network: Mapping[str, float], index: pd.DataFrame) -> None:
@@ -445,8 +454,8 @@ def reliability(table: pd.DataFrame, axes) -> None:
     lower.set(xlim=(0, 1), ylim=(len(networks) - 0.5, -0.5), yticks=[], ylabel="films\nper bin")
     lower.set(xlabel="predicted probability", xticks=np.linspace(0, 1, 6))
     upper.grid()
-    _legend_below(upper, 2)
-    _title(upper, "Reliability", table)
+    _legend_below(upper, 2, title="vertical lines: 95 % interval of a bin (Wilson)")
+    _title(upper, "Does a probability mean what it says?", table)
 
 
 def decision_curve(table: pd.DataFrame, ax: Axes) -> None:
@@ -455,7 +464,10 @@ def decision_curve(table: pd.DataFrame, ax: Axes) -> None:
     for network, rows in _networks(table):
         colour, dash, _, name = _look(network)
         each = [metrics.net_benefit(part.label, part.probability, thresholds) for _, part in rows.groupby("seed")]
-        ax.plot(thresholds, np.mean([curve.network for curve in each], axis=0), dash, color=colour, label=name)
+        benefit = np.mean([curve.network for curve in each], axis=0)
+        ax.plot(thresholds, benefit, dash, color=colour, label=name)
+        if network == metrics.STUDY:
+            better = 100 * np.mean(benefit > np.maximum(each[0].treat_all, 0))
     ax.plot(thresholds, each[0].treat_all, color=GREY, linewidth=0.9, label="treat all")
     ax.axhline(0, color=BLACK, linewidth=0.9, linestyle=":", label="treat none")
     top = table.drop_duplicates("path").label.mean()
@@ -463,7 +475,7 @@ def decision_curve(table: pd.DataFrame, ax: Axes) -> None:
     ax.set(xlabel="threshold probability", ylabel="net benefit (true positives per film)")
     ax.grid()
     _legend_below(ax, 2)
-    _title(ax, "Decision curve", table)
+    _title(ax, f"Above both rules at {better:.0f} % of thresholds (our CNN)", table)
 
 
 def abstaining(table: pd.DataFrame, ax: Axes, n: int) -> None:
@@ -487,10 +499,12 @@ def robustness(table: pd.DataFrame, ax: Axes, statistic: str, n: int) -> None:
     last = last.sort_values(["corruption", "network"], key=lambda s: s.map([*order, *NETWORKS].index), kind="stable")
     last = last.assign(lower=(last.value - last.sd).clip(0), upper=(last.value + last.sd).clip(None, 1))
     last = last.assign(name=[described(row) for row in last.itertuples()])
-    xlabel = f"{STATISTICS.get(statistic, statistic)}, mean ± SD over seeds (dotted: films as they are)"
-    name = STATISTICS.get(statistic, statistic.capitalize())
-    title = f"{name} under the strongest corruptions, test split (n = {n:,})"
-    forest(last, ax, "name", title, group="network", figures=False, xlabel=xlabel)
+    xlabel, name = (
+        "mean ± SD over seeds\n(dotted: films as they are)",
+        STATISTICS.get(statistic, statistic.capitalize()),
+    )
+    ax.figure.suptitle(f"{name} under the strongest corruptions\ntest split (n = {n:,})")
+    forest(last, ax, "name", "", group="network", figures=False, xlabel=xlabel)
     for clean in part[part.corruption == "none"].itertuples():
         ax.axvline(clean.value, color=_look(clean.network)[0], linestyle=":", linewidth=0.9)
 
@@ -543,25 +557,30 @@ def sanity_check(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_title(f"Randomised weights, test split (n = {table.n_films.iloc[0]:,})")
 
 
-def deletion(table: pd.DataFrame, ax: Axes, areas: pd.DataFrame) -> None:
-    """Mean probability as places are greyed in the order of each map: a good map's curve falls early.
+def deletion(table: pd.DataFrame, axes, areas: pd.DataFrame) -> None:
+    """Mean probability as places are filled in the order of each map, Axes per filling: a good map's curve falls early.
 
-    table: method, share, probability; areas: method, n_films, area, lower, upper (columns of saliency.deletion).
+    table: filling, method, share, probability; areas: filling, method, n_films, area, lower, upper (columns of
+    saliency.deletion).
     """
-    labels = {of.method: f"{of.method}: {of.area:.2f} ({of.lower:.2f}-{of.upper:.2f})" for of in areas.itertuples()}
-    named = table.assign(x=100 * table.share, method=table.method.map(labels))
-    _curves(named, ax, "x", "probability", "method")
-    ax.set(xlabel="places made grey, highest first (%)", ylim=(0, 1), ylabel="mean probability of pneumonia")
-    _legend_below(ax, 1, title="area under the curve (95 % interval)")
-    ax.set_title(f"Deletion, test split, PNEUMONIA (n = {areas.n_films.iloc[0]:,})")
+    for ax, (filling, part) in zip(axes, table.groupby("filling", sort=False), strict=True):
+        of_filling = areas[areas.filling == filling].itertuples()
+        labels = {of.method: f"{of.method}: {of.area:.2f} ({of.lower:.2f}-{of.upper:.2f})" for of in of_filling}
+        named = part.assign(x=100 * part.share, method=part.method.map(labels))
+        _curves(named, ax, "x", "probability", "method")
+        ax.set(xlabel=f"places filled with {filling}, highest first (%)", ylim=(0, 1))
+        ax.set_title("area under the curve (95 % interval)", fontsize=7)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    axes[0].set_ylabel("mean probability of pneumonia")
+    axes[0].figure.suptitle(f"Deletion, test split, PNEUMONIA (n = {areas.n_films.iloc[0]:,})")
 
 
 def hidden_regions(table: pd.DataFrame, ax: Axes) -> None:
-    """AUROC of both networks with nothing, the lungs, or all but the lungs hidden. table: saliency.hidden_regions."""
+    """AUROC of the mean logit over seeds with a region hidden. table: saliency.hidden_regions."""
     order = list(dict.fromkeys(table.hidden)).index
     rows = table.sort_values("hidden", key=lambda s: s.map(order), kind="stable")
-    title = f"What is left when the lungs are hidden, test split (n = {rows.n_films.iloc[0]:,})"
-    rows = rows.assign(hidden="hidden: " + rows.hidden)
+    title = f"What is left when the lungs are hidden\nmean network, test split (n = {rows.n_films.iloc[0]:,})"
+    rows = rows.assign(hidden="hidden:\n" + rows.hidden.str.replace("but", "but\n"))
     forest(rows, ax, "hidden", title, "auroc", group="network", reference=0.5, xlabel="AUROC (dotted: chance)")
 
 
@@ -585,8 +604,9 @@ def _curves(table: pd.DataFrame, ax: Axes, x: str, y: str, by: str, sd: str | No
     ax.grid(axis="y")
 
 
-def _threshold_curves(table, ax: Axes, points, curve: Callable, area: Callable, what: str, x: str, y: str) -> None:
-    """curve(label, probability) of each network and seed; x, y: the rates at its operating point, a marker."""
+def _threshold_curves(table, ax: Axes, points, curve: Callable, area: Callable, what: str, x: str, y: str):
+    """curve(label, p) of each network and seed, a marker at its operating point's x, y; network -> mean area."""
+    means = {}
     for network, rows in _networks(table):
         colour, dash, marker, name = _look(network)
         seeds = list(rows.groupby("seed"))
@@ -595,16 +615,16 @@ def _threshold_curves(table, ax: Axes, points, curve: Callable, area: Callable, 
             at = metrics.at_threshold(part.label, part.probability, points[network, seed])
             at["false positive rate"] = 1 - at["specificity"]
             ax.plot(at[x], at[y], marker, color=colour, **MARK)
-        mean = np.mean([area(part.label, part.probability) for _, part in seeds])
-        ax.plot([], [], dash + marker, color=colour, label=f"{name}: {what} {mean:.3f}")
+        means[network] = np.mean([area(part.label, part.probability) for _, part in seeds])
+        ax.plot([], [], dash + marker, color=colour, label=f"{name}: {what} {means[network]:.3f}")
     ax.grid()
+    return means
 
 
 def _histogram(table: pd.DataFrame, ax: Axes, x: str, **options) -> None:
     """Counts of column `x` by true class."""
-    true = table.label.map(dict(enumerate(CLASSES)))
-    sns.histplot(table.assign(true=true), x=x, hue="true", palette=PALETTE, hue_order=CLASSES, ax=ax, **options)
-    ax.get_legend().set_title("")
+    named = table.assign(**{"class": table.label.map(dict(enumerate(CLASSES)))})
+    sns.histplot(named, x=x, hue="class", palette=PALETTE, hue_order=CLASSES, ax=ax, **options)
 
 
 def _lay_over(ax: Axes, saliency: np.ndarray) -> None:
@@ -655,4 +675,4 @@ def _title(ax: Axes, what: str, table: pd.DataFrame) -> None:
     splits = [split for split in SPLITS if (films.split == split).any()]
     of = "all splits" if len(splits) == len(SPLITS) else f"{' and '.join(splits)} split{'s' * (len(splits) > 1)}"
     of = of if splits else films.split.iloc[0]
-    ax.set_title(f"{what}, {of}\n(n = {len(films):,}, {_n(films.patient.nunique(), 'child' if splits else 'patient')})")
+    ax.set_title(f"{what}\n{of} (n = {len(films):,}, {_n(films.patient.nunique(), 'child' if splits else 'patient')})")

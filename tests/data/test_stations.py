@@ -55,10 +55,13 @@ def test_ribs_alone_are_no_marker_and_the_ranges_follow_the_file_names():
 
 
 def test_partners_are_the_films_whose_station_is_rare_in_their_class():
-    films = pd.DataFrame({"path": list("abcdef"), "label": [0, 0, 0, 1, 1, 1]})
+    films = pd.DataFrame({"path": list("abcdef"), "label": [0, 0, 0, 1, 1, 1], "split": "train"})
     rows = [("d", None, stations.RARE), ("a", "0705-0772", "A-P"), ("b", None, stations.RARE), ("e", None, "A-P")]
     found = stations.partners(films, pd.DataFrame(rows, columns=["path", "ranges", "marker"]))
     assert found.partner.tolist() == [True, False, False, True, False, False] and found.partner.dtype == bool
+    phantoms = [("a", None, "large R"), ("b", None, stations.RARE), ("d", None, stations.RARE)]
+    found = stations.partners(films, pd.DataFrame(phantoms, columns=["path", "ranges", "marker"]))
+    assert found.path[found.partner].tolist() == ["a", "d"]
 
 
 def test_the_tables_in_git_have_one_row_a_film_and_known_markers():

@@ -148,14 +148,15 @@ def test_deleting_the_lesion_lowers_the_probability_sooner_than_chance(lesions):
     images, masks = lesions
     maps = {"lesion": masks.astype(np.float32), "centre prior": saliency.centre_prior(len(images), images.shape[1])}
     curves, areas = saliency.deletion(lambda x: x.max(axis=(1, 2)) / 25.0 - 5, images, maps, np.arange(len(images)))
-    areas = areas.set_index("method")
-    assert areas.difference_upper["lesion"] < 0
-    assert areas.difference["centre prior"] == 0
-    ends = curves[curves.share.isin([0, 1])].groupby("share").probability.nunique()
+    ends = curves[curves.share.isin([0, 1])].groupby(["filling", "share"]).probability.nunique()
     assert (ends == 1).all()  # all orders begin and end with the same films
-    deleted = curves[curves.method == "lesion"].set_index("share").probability
-    assert deleted[0.0] > 0.9
-    assert deleted[0.1] < 0.1  # the lesion is a sixteenth of the film
+    for filling, of_filling in areas.groupby("filling"):
+        by = of_filling.set_index("method")
+        assert by.difference_upper["lesion"] < 0 and by.difference["centre prior"] == 0
+        deleted = curves[(curves.method == "lesion") & (curves.filling == filling)].set_index("share").probability
+        assert deleted[0.0] > 0.9
+        assert deleted[0.1] < (0.1 if filling == "lung grey" else deleted[0.0])  # a lesion is a sixteenth of the film
+        assert by.filled["lesion"] == deleted[1.0]
 
 
 # --- lungs ---
@@ -172,6 +173,8 @@ def test_the_share_in_the_lungs_is_set_against_their_area():
     assert table.ratio.tolist() == pytest.approx([2, 4, 4 / 3])
     assert (table.area == 0.25).all()
     assert table.n_films.tolist() == [4, 1, 3]
+    maps[0] = 0
+    assert saliency.lung_share(maps, lungs, rows, "a map")["empty"].tolist() == [1, 0]  # no normal film has a map
     assert table.n_children.tolist() == [3, 1, 2]
 
 

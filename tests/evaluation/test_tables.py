@@ -137,7 +137,7 @@ def test_the_comparison_holds_published_figures_test_baselines_and_field(predict
     assert against.value["majority", "sensitivity"] == 1 and np.isnan(against.difference["xray_cnn", "auroc"])
     other = {"method": "a net", "auroc": 0.9, "auroc_sd": 0.01, "accuracy": 0.8, "sensitivity": np.nan}
     other |= {"specificity": np.nan, "images": 624, "source": "Someone", "link": "https://x.org"}
-    field = pd.DataFrame([other | {"test_chose_threshold": "yes"}])
+    field = pd.DataFrame([other | {"test_chose_threshold": "yes", "extra_labels": "yes"}])
     replay, index = tables.published_replay(predictions, HISTORY), predictions[predictions.network == "published"]
     table = tables.comparison(replay, summary(predictions, quick), compared, index, field)
     table = table.set_index(["row", "statistic"])
@@ -148,10 +148,10 @@ def test_the_comparison_holds_published_figures_test_baselines_and_field(predict
         "every film called PNEUMONIA": 0.5,
         "this study's network": 1,
         "its ensemble": 1,
-        "Someone: a net": 0.8,
+        "Someone: a net †": 0.8,
     }
-    assert table.loc["Someone: a net"].value.to_dict() == {"auroc": 0.9, "accuracy": 0.8}
-    assert table.loc[("Someone: a net", "auroc"), "sd"] == 0.01
+    assert table.loc["Someone: a net †"].value.to_dict() == {"auroc": 0.9, "accuracy": 0.8}
+    assert table.loc[("Someone: a net †", "auroc"), "sd"] == 0.01
     assert (table.test_chose_threshold == (table.group == "field")).all()
     n_films = {name: list(part.unique()) for name, part in table.groupby("measured_on").n_films}
     assert n_films == {"train folder": [5216, 8], "test": [4], "official test": [624]}

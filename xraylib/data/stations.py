@@ -122,9 +122,10 @@ def table(index: pd.DataFrame, films: np.ndarray) -> pd.DataFrame:
 def partners(index: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The index with marker, ranges and partner, bool: the station is rare in the film's class, so it is mixed in.
 
-    table: stations.csv as read (ranges NaN outside). A film without a row is no partner. Where no file name lies in
-    RANGES, as with phantoms, the normal films with a large R are taken.
+    table: stations.csv as read (ranges NaN outside). A film without a row is no partner. Where no file name of
+    train lies in RANGES, as with phantoms, the normal films with a large R are taken.
     """
     found = index.merge(table[["path", "marker", "ranges"]], "left", "path", validate="1:1")
-    other = found.ranges.notna() if found.ranges.notna().any() else found.marker == "large R"
+    ranges = found.ranges.notna()
+    other = ranges if ranges[found.split == "train"].any() else found.marker == "large R"
     return found.assign(partner=np.where(found.label == 1, found.marker == RARE, other))

@@ -119,6 +119,14 @@ def lung_grey(images: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.rint(level).astype(np.uint8), images.shape)
 
 
+def blurred(images: np.ndarray) -> np.ndarray:
+    """Films without detail, blurred by a tenth of the side: uint8, the shape of images."""
+    return ndimage.gaussian_filter(images, (0, images.shape[1] / 10, images.shape[1] / 10))
+
+
+FILLINGS = {"lung grey": lung_grey, "a blurred film": blurred}
+
+
 def maps(network: keras.Model, predict: Predict, images: np.ndarray) -> dict[str, np.ndarray]:
     """Three maps of frames, uint8 (n, size, size), and two that need no network: name -> float (n, size, size)."""
     n, size = images.shape[:2]
@@ -209,24 +217,28 @@ def rank_correlation(a: np.ndarray, b: np.ndarray, step: int = 4) -> np.ndarray:
 def deletion(
     predict: Predict, images: np.ndarray, maps: Mapping[str, np.ndarray], patient
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Deletion (Petsiuk 2018): the mean probability as places are filled with lung grey, highest of the map first.
+    """Deletion (Petsiuk 2018): the mean probability as places are filled (FILLINGS), highest of the map first.
 
     predict: images -> logits; maps: method -> float (n, size, size), with "centre prior" among them. Places are squares
-    of a twelfth of the side. Returns the curves (method, share, probability) and the areas under them (method, n_films,
-    area, lower, upper, difference from the centre prior, difference_lower, difference_upper).
+    of a twelfth of the side. Returns the curves (filling, method, share, probability) and the areas under them
+    (filling, method, n_films, area, lower, upper, difference from the centre prior, difference_lower,
+    difference_upper, filled: the mean probability of films filled from edge to edge).
     """
-    curves, areas, rows = [], {}, []
-    for method, heat in maps.items() if len(images) else ():
-        order = _order(heat)
-        deleted = (np.where(order < share, lung_grey(images), images) for share in SHARES)
-        probability = np.array([expit(predict(films)) for films in deleted])
-        areas[method] = np.trapezoid(probability, SHARES, axis=0)
-        curves += [(method, *point) for point in zip(SHARES, probability.mean(axis=1), strict=True)]
-    for method, area in areas.items():
-        means = _means({"area": area, "difference": area - areas["centre prior"]}, patient)
-        rows.append((method, len(area), *means))
-    columns = ["method", "n_films", "area", "lower", "upper", "difference", "difference_lower", "difference_upper"]
-    return pd.DataFrame(curves, columns=["method", "share", "probability"]), pd.DataFrame(rows, columns=columns)
+    curves, rows = [], []
+    for filling, fill in FILLINGS.items() if len(images) else ():
+        filled, areas = fill(images), {}
+        for method, heat in maps.items():
+            order = _order(heat)
+            deleted = (np.where(order < share, filled, images) for share in SHARES)
+            probability = np.array([expit(predict(films)) for films in deleted])
+            areas[method] = np.trapezoid(probability, SHARES, axis=0)
+            curves += [(filling, method, *point) for point in zip(SHARES, probability.mean(axis=1), strict=True)]
+        for method, area in areas.items():
+            means = _means({"area": area, "difference": area - areas["centre prior"]}, patient)
+            rows.append((filling, method, len(area), *means, curves[-1][-1]))
+    values = ["area", "lower", "upper", "difference", "difference_lower", "difference_upper", "filled"]
+    points = pd.DataFrame(curves, columns=["filling", "method", "share", "probability"])
+    return points, pd.DataFrame(rows, columns=["filling", "method", "n_films", *values])
 
 
 def _order(maps: np.ndarray, cells: int = 12) -> np.ndarray:
@@ -246,17 +258,19 @@ def lung_share(maps: np.ndarray, lung_masks: np.ndarray, rows: pd.DataFrame, nam
 
     maps: float (n, size, size), called `name`; rows: label and patient. Columns: map, group, n_films, n_children, share
     (of the map), area (of the film that is lung), ratio (share / area; 1 for a map that knows nothing), lower, upper
-    (95 % interval of the ratio over patients). Films whose map is empty are left out.
+    (95 % interval of the ratio over patients), empty (films left out: nothing in their map speaks for pneumonia).
     """
     shown = maps.sum(axis=(1, 2)) > 0
-    groups = {"all films": shown, "NORMAL": shown & (rows.label == 0), "PNEUMONIA": shown & (rows.label == 1)}
+    groups = {"all films": rows.label >= 0, "NORMAL": rows.label == 0, "PNEUMONIA": rows.label == 1}
     (_, share), area, table = pointing(maps, lung_masks), lung_masks.mean(axis=(1, 2)), []
-    for group, member in groups.items():
+    for group, of_group in groups.items():
+        member = shown & of_group
         if member.any():
             part, patient = (share[member], area[member]), rows.patient[member]
             means = [values.mean() for values in part]
-            table.append((name, group, member.sum(), patient.nunique(), *means, *_ratio(*part, patient)))
-    columns = ["map", "group", "n_films", "n_children", "share", "area", "ratio", "lower", "upper"]
+            row = (name, group, member.sum(), patient.nunique(), *means, *_ratio(*part, patient))
+            table.append((*row, (of_group & ~shown).sum()))
+    columns = ["map", "group", "n_films", "n_children", "share", "area", "ratio", "lower", "upper", "empty"]
     return pd.DataFrame(table, columns=columns)
 
 

@@ -175,7 +175,8 @@ def _train_folder_rows(replay: pd.DataFrame, n_films: int) -> pd.DataFrame:
 
 
 def _field_rows(field: pd.DataFrame) -> pd.DataFrame:
-    field = field.assign(group="field", row=field.source + ": " + field.method, measured_on="official test")
+    names, extra = field.source + ": " + field.method, field.extra_labels.map({"yes": " †"}).fillna("")
+    field = field.assign(group="field", row=names + extra, measured_on="official test")
     field = field.rename(columns={"images": "n_films"})
     parts = [field.assign(statistic=s, value=field[s], sd=field.get(f"{s}_sd", np.nan)) for s in metrics.HEADLINE]
     return pd.concat(parts).dropna(subset="value").sort_index(kind="stable")
@@ -340,7 +341,7 @@ def abstaining(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
 
 
 def worst_errors(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
-    """The films that most seeds decide wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
+    """The films that any seed decides wrongly, by name: error, path, subtype, probability (mean), seeds wrong.
 
     predictions: of one network, all seeds. At most 8 false negatives (lowest probability first) and 8 false positives
     (highest first).
