@@ -57,16 +57,17 @@ def evaluate(films: pd.DataFrame, markers: pd.DataFrame, config: Config) -> tupl
     films, points = films.assign(network="yours", seed=0), {("yours", 0): metrics.FIXED}
     ranked = films.assign(probability=films.score.rank(pct=True))  # AUROC sees ranks alone
     found = [tables.in_parts({"all": (ranked, points, ["auroc"])}, config)]
+    found.append(tables.subgroups(ranked, points, config, markers).query("statistic == 'auroc'"))
+    how = "no column decision, and scores outside 0 to 1: AUROC alone"
     if "decision" in films:
         how = "decided by the column decision"
     elif films.score.between(0, 1).all():
         how = f"no column decision: PNEUMONIA from a score of {metrics.FIXED}"
         films["decision"] = (films.score >= metrics.FIXED).astype(float)
-    else:
-        return found[0].drop(columns="sd"), "no column decision, and scores outside 0 to 1: AUROC alone"
-    decided = films.assign(probability=films.decision)
-    found.append(tables.in_parts({"all": (decided, points, tables.RATES)}, config))
-    found.append(tables.subgroups(decided, points, config, markers))
+    if "decision" in films:
+        decided = films.assign(probability=films.decision)
+        found.insert(1, tables.in_parts({"all": (decided, points, tables.RATES)}, config))
+        found.append(tables.subgroups(decided, points, config, markers).query("statistic != 'auroc'"))
     return pd.concat(found, ignore_index=True).drop(columns="sd"), how
 
 

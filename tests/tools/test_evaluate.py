@@ -32,7 +32,8 @@ def given(tmp_path, **columns):
 
 
 def figures(films, config):
-    markers = films[["path"]].assign(marker=["large R", "A-P", "A-P", "A-P", "large R"])
+    kinds = ["large R", "small bold R", "small bold R", "A-P", "large R"]
+    markers = films[["path"]].assign(marker=kinds, ranges=["0171-0275", None, None, None, None])
     table, how = evaluate.evaluate(films, markers, config)
     return table.set_index(["part", "statistic"]), how
 
@@ -45,7 +46,12 @@ def test_figures_in_all_and_by_marker_are_those_by_hand(tmp_path, test, config):
     wanted = {"auroc": 4.5 / 6, "accuracy": 3 / 5, "sensitivity": 1 / 2, "specificity": 2 / 3}
     assert table.value["all"].to_dict() == pytest.approx(wanted)
     assert (table.n_films["all"] == 5).all() and (table.n_children["all"] == 4).all()
-    assert table.loc[("NORMAL, A-P", "specificity"), ["value", "n_films", "n_children"]].tolist() == [0.5, 2, 2]
+    assert table.loc[("NORMAL, small bold R", "specificity"), ["value", "n_films", "n_children"]].tolist() == [
+        0.5,
+        2,
+        2,
+    ]
+    assert table.value["NORMAL, 0171-0275 vs. PNEUMONIA", "auroc"] == 1  # by scores, where decisions give less
     assert table.value["PNEUMONIA, large R", "sensitivity"] == 0 and table.value["virus", "sensitivity"] == 1
 
 
@@ -58,7 +64,8 @@ def test_decisions_count_whatever_the_scores_are_and_auroc_follows_from_scores_i
     paths = [f"C:\\films\\{NAMES[0]}", *test.path[1:3], f"./x/{test.path[3]}", NAMES[4]]
     columns = {"path": paths, "score": [100 * score - 30 for score in SCORES]}
     table, how = figures(evaluate.read(given(tmp_path, **columns), test), config)
-    assert "AUROC alone" in how and table.value.to_dict() == pytest.approx({("all", "auroc"): 4.5 / 6})
+    assert "AUROC alone" in how and set(table.reset_index().statistic) == {"auroc"}
+    assert table.value["all", "auroc"] == pytest.approx(4.5 / 6)
     films = evaluate.read(given(tmp_path, **columns, decision=decision), test)
     table, how = figures(films, config)
     wanted = {"auroc": 0.75, "accuracy": 0.8, "sensitivity": 0.5, "specificity": 1}
