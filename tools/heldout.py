@@ -24,8 +24,8 @@ from xraylib.network import lungs, train
 # Share of films mixed; whether partners come from the other station, else the control's; seeds that train on folds too.
 Variant = namedtuple("Variant", "share other folds")
 VARIANTS = {
-    "unmixed": Variant(0.0, True, (0, 1, 2)),
-    "mixed 0.3": Variant(0.3, True, (0, 1, 2)),
+    "unmixed": Variant(0.0, True, (0,)),
+    "mixed 0.3": Variant(0.3, True, (0,)),
     "mixed 0.15": Variant(0.15, True, ()),
     "control 0.3": Variant(0.3, False, ()),
 }

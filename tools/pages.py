@@ -122,7 +122,7 @@ def heldout() -> str:
     rows = read("heldout").query("not variant.str.contains(' - ')").rename(columns={"variant": "statistic"})
     n = rows.n_normal.map("{:,}".format) + " + " + rows.n_pneumonia.map("{:,}".format)
     return intervals(
-        rows.assign(**{"normal + pneumonia": n}), ["measure", "normal + pneumonia"], rows.statistic.unique()
+        rows.assign(**{"normal + pneumonia": n}), ["measure", "normal + pneumonia", "seeds"], rows.statistic.unique()
     )
 
 
