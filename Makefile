@@ -82,7 +82,7 @@ elsewhere: $(INSTALLED)  ## the same on adults of another hospital: IMAGES=folde
 bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; installs PyTorch, which nothing else needs
 	@$(PY) -m tools.setup add torch==2.13.0 || echo "PyTorch can't be installed: the training step is not compared with its"
 	@$(PY) -m tools.bench
-ablation: $(STUDY)  ## what the lung crop, the stretch and longer training are worth
+ablation: $(STUDY)  ## what lung crop, stretch, longer training and mixing are worth
 	@$(PY) -m tools.ablation
 heldout: $(STUDY)  ## AUROC within an X-ray station, and on a station that training has not seen; real images
 	@$(PY) -m tools.heldout

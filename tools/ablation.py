@@ -23,11 +23,13 @@ VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
     "crop and stretch, longer": (True, True, True, False),
     "mixed over stations": (True, True, True, True),
 }
+UNMIXED = "crop and stretch, longer"  # the study's network but for the mixing
 
 
 def run(config: Config) -> pd.DataFrame:
     """Columns variant, seed, split, films, and statistics at the threshold of tune. Finished trainings are kept."""
-    index = partners(load_index(config), pd.read_csv(config.results / "stations.csv"))
+    stations = pd.read_csv(config.results / "stations.csv")
+    index = partners(load_index(config), stations)
     table, splits = pd.DataFrame(), ("tune", "test") if config.score_test else ("tune",)
     films, boxes = load_images(config, index), lungs.boxes(lungs.load_frames(config, index, "lungs.npy"))
     for variant, (crop, stretch, longer, mixed) in VARIANTS.items():
@@ -45,11 +47,14 @@ def run(config: Config) -> pd.DataFrame:
         table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
         if config.score_test:
             tables.record_test(predictions, points, config, f"{metrics.STUDY}, {variant}")
+        if config.score_test and variant == UNMIXED:
+            groups = tables.subgroups(predictions[predictions.split == "test"], points, config, stations)
+            write_table(groups, config.results / "subgroups_unmixed.csv")
     return table
 
 
 def main() -> int:
-    """Command line: python -m tools.ablation; writes ablation.csv, which notebook 02 draws; prints means and SDs."""
+    """Command line: python -m tools.ablation; writes ablation.csv and subgroups_unmixed.csv; prints means and SDs."""
     config = load_config()
     try:
         table = run(config)

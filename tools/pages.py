@@ -11,10 +11,15 @@ from xraylib.evaluation.corruptions import described
 RESULTS = REPOSITORY / "results"
 EXPERIMENT = "https://github.com/doguilmak/Classify-X-Ray-Images-with-Convolutional-Neural-Network"
 GROUPS = {  # parts of subgroups.csv, for README
-    r"NORMAL, (\d{4}-\d{4})": r"normal films of pneumonia's stations (range \1)",
-    "within (.*)": r"both classes with a \1",
-    "none found": "no marker found",
+    "NORMAL, 0171-0275": "normal films of pneumonia's stations (numbers 0171-0275)",
+    "other normal films": "other normal films",
+    "PNEUMONIA, large R": "pneumonia, large R",
+    "PNEUMONIA, small bold R": "pneumonia, small bold R",
+    "virus": "pneumonia, viral",
+    "within small bold R": "both classes with a small bold R",
+    "all films": "all",
 }
+UNMIXED = "crop and stretch, longer"  # of ablation.csv: the study's network but for the mixing
 OWN, PUBLISHED = "this study's network", "published experiment, on test"  # rows of comparison.csv
 TITLES = {"n_films": "films", "auroc": "AUROC", "brier": "Brier score", "wanted": "should be", "peak_mb": "peak MB"}
 SHOWN = (
@@ -84,19 +89,30 @@ def results() -> str:
     )
 
 
+def groups() -> str:
+    """Groups of test films, with and without mixing films across stations: what was gained, and what was paid."""
+    keys = ["part", "n_films", "statistic"]
+    released, unmixed = (
+        read(name).assign(text=lambda rows: [interval(row) for row in rows.itertuples()]).set_index(keys).text
+        for name in ("subgroups", "subgroups_unmixed")
+    )
+    table = pd.DataFrame({"without mixing": unmixed, OWN: released}).reset_index().set_index("part").loc[list(GROUPS)]
+    table.index = table.index.map(GROUPS).rename("test films")
+    return markdown(table.rename(columns={"n_films": "n"}).replace({"statistic": TITLES}).reset_index())
+
+
 def short_results() -> str:
-    """This study on test in its worst groups and within a marker, then networks on all of test, and per child."""
+    """The networks and a baseline on all of test, the study's network without mixing and per child too."""
     rows = read("comparison").rename(columns={"row": "network"})
     rows = rows[rows.network.isin([PUBLISHED, tables.BASELINES["thumbnail"], *tables.STUDY_NETWORKS.values()])]
     films, children = rows[["n_films", "n_children"]].iloc[0].astype(int)
-    groups, analyses = read("subgroups"), read("sensitivity_analyses")
-    worst = pd.DataFrame([tables.worst_group(groups, statistic) for statistic in ("specificity", "sensitivity")])
-    groups = pd.concat([worst, groups[groups.part.str.startswith("within ")]])
-    groups["network"] = OWN + ": " + groups.part.replace(GROUPS, regex=True) + ", n = " + groups.n_films.astype(str)
-    child = analyses[analyses.part == "per child"].assign(network=f"{OWN}, per child")
+    child = read("sensitivity_analyses").query("part == 'per child'").assign(network=f"{OWN}, per child")
+    seeds = read("ablation").query("split == 'test'").set_index("variant").loc[UNMIXED, list(metrics.HEADLINE)]
+    unmixed = seeds.agg(["mean", "std"]).T.rename(columns={"mean": "value", "std": "sd"}).rename_axis("statistic")
+    unmixed = unmixed.reset_index().assign(network=f"{OWN}, without mixing", lower=float("nan"), upper=float("nan"))
     return (
-        f"{intervals(pd.concat([groups, rows, child]), ['network'])}\n\nTest, n = {films} films of {children} "
-        f"children; first the worst groups of {tables.LEAST} films or more. {SHOWN} Per child: mean logit over films. "
+        f"{intervals(pd.concat([rows, unmixed, child]), ['network'])}\n\nTest, n = {films} films of {children} "
+        f"children. {SHOWN} Per child: mean logit over films. "
         "With both thresholds from tune, accuracy differs from the published network's by "
         f"{difference('both on tune')}.\n\n{findings.of_100_films(read('metrics'))}"
     )
@@ -164,11 +180,12 @@ def framing() -> str:
     """What the position of the lungs tells on train and on test, and what is left when they are hidden."""
     film, frame = (read("framing").set_index("property").loc[f"lungs' box in the {name}"] for name in ("film", "frame"))
     hidden = read("hidden_regions").query("network == 'xray_cnn'").set_index("hidden")
+    turned = " (the wrong way round)" if hidden.upper["lungs"] < 0.5 else ""
     return (
         f"The lungs' position and size tell the class at AUROC {film.train:.3f} on train (children held out in turn) "
         f"and {film.test:.3f} on test; after the crop, at {frame.train:.3f} and {frame.test:.3f} (0.5 is chance). "
-        f"With the lungs hidden, the network has {value(hidden.loc['lungs'], 'auroc')} on test; with the lungs alone, "
-        f"{value(hidden.loc['all but the lungs'], 'auroc')}."
+        f"With the lungs hidden, the network has {value(hidden.loc['lungs'], 'auroc')} on test{turned}; with the lungs "
+        f"alone, {value(hidden.loc['all but the lungs'], 'auroc')}."
     )
 
 
@@ -207,16 +224,15 @@ def missing() -> str:
 
 
 def station() -> str:
-    """Specificity on normal films of pneumonia's stations, and on the others; the val folder."""
-    rows = read("subgroups").query("statistic == 'specificity'").set_index("part")
-    ours, others = rows[rows.index.str.match(r"NORMAL, \d")].iloc[0], rows.loc["other normal films"]
-    val = read("val_folder").query("`class` == 'NORMAL' and seed == -1").iloc[0]
-    stations = read("stations").query("path.str.startswith('val/NORMAL/')")
+    """The group with pneumonia in which most is missed, and the val folder."""
+    worst, every = tables.worst_group(read("subgroups"), "sensitivity"), read("metrics")
+    every = every.query("network == 'xray_cnn' and split == 'test' and seed == 'mean'").set_index("statistic")
+    val = read("val_folder").query("seed == -1").set_index("class")
     return (
-        f"On the {ours.n_films} normal test films with numbers {ours.name.removeprefix('NORMAL, ')}, which come more "
-        f"often from stations that took pneumonia, specificity is {value(ours)}; on the {others.n_films} others, "
-        f"{value(others)}. Of the val folder's {val.films} normal films, {stations.ranges.notna().sum()} of them of "
-        f"such a range, the networks together call {val.right} NORMAL: specificity {value(val)}."
+        f"Of the {worst.n_films} test films of its worst group with pneumonia ({worst.part}), the network finds "
+        f"{value(worst)}, of all {value(every.loc['sensitivity'])}. Of the val folder, the networks together call "
+        f"{val.right.NORMAL} of {val.films.NORMAL} normal films NORMAL and {val.right.PNEUMONIA} of "
+        f"{val.films.PNEUMONIA} others PNEUMONIA."
     )
 
 
@@ -249,10 +265,10 @@ def answer(notebook: str) -> str:
 
 
 def _explored() -> str:
-    rows, box = read("shortcuts").set_index("property").train, read("framing").train[0]
+    marker, box = read("shortcuts").set_index("property").train["side marker"], read("framing").train[0]
     return (
-        f"Where the lungs lie in the film tells the class at AUROC {box:.3f} on train, the X-ray station's marker at "
-        f"{rows['side marker']:.3f}, 8 x 8 pixels at {rows['8 x 8 pixels of the film']:.3f}: none looks at a lung."
+        f"How a film was framed (the box of the lungs) tells the class at AUROC {box:.3f} on train, and which X-ray "
+        f"station took it, at {marker:.3f} (the side marker): neither is a sign of disease."
     )
 
 
@@ -276,11 +292,11 @@ def _evaluated() -> str:
 
 
 def _predicted() -> str:
-    row = read("val_folder").query("`class` == 'NORMAL' and seed == -1").iloc[0]
-    chance = "too few for chance" if row.p < 0.05 else "which may be chance"
+    rows = read("val_folder").query("seed == -1").set_index("class")
+    fits = "fits" if (rows.p >= 0.05).all() else "does not fit"
     return (
-        f"Of the {row.films} normal films the networks together call {row.right} NORMAL, where {row.test:.3f} of those "
-        f"of test are: {chance}, and all come from a range of file numbers of pneumonia's stations."
+        f"Together the networks call {rows.right.NORMAL} of the {rows.films.NORMAL} normal films NORMAL and "
+        f"{rows.right.PNEUMONIA} of the others PNEUMONIA, which {fits} their figures on test; so few tell no more."
     )
 
 
@@ -294,8 +310,10 @@ def _corrupted() -> str:
 
 
 def _explained() -> str:
-    rows = read("hidden_regions").query("network == 'xray_cnn'").set_index("hidden").auroc
+    rows = read("hidden_regions").query("network == 'xray_cnn'").set_index("hidden")
+    hidden, alone = rows.loc["lungs"], rows.auroc["all but the lungs"]
+    turned = ", the wrong way round," if hidden.upper < 0.5 else ""
     return (
-        f"With the lungs hidden AUROC falls to {rows['lungs']:.3f}, with all else hidden it stays at "
-        f"{rows['all but the lungs']:.3f}: the network looks at the lungs, though few maps show it."
+        f"With the lungs alone AUROC stays at {alone:.3f}, with them hidden it is {hidden.auroc:.3f}{turned} where 0.5 "
+        "is chance: the network decides by the lungs, though few maps show it."
     )

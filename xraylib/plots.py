@@ -131,7 +131,7 @@ def stations(table: pd.DataFrame, ax: Axes, index: pd.DataFrame) -> None:
     ax.set(xlim=(0, 100), xlabel="films (%), with counts", ylabel="")
     _legend_below(ax, 5)
     normal, pneumonia = (share[MARKERS[1]][f"train, {name}"] for name in CLASSES)
-    title = f"{MARKERS[1].capitalize()} on {normal:.0f} of 100 normal films of train, on {pneumonia:.0f} of 100 others"
+    title = f"A {MARKERS[1]} is on {normal:.0f} of 100 normal films of train, on {pneumonia:.0f} of 100 with pneumonia"
     _title(ax, title, index)
 
 

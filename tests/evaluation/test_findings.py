@@ -114,6 +114,7 @@ SHARES = "group ratio n_films empty"
         ("published_seen", seen(0.95), "does better on what it saw"),
         ("hidden_regions", hidden(0.4, 0.6), "at chance"),
         ("hidden_regions", hidden(0.6, 0.7), "above chance"),
+        ("hidden_regions", hidden(0.3, 0.4), "below chance, so what is left tells the class the wrong way round"),
         (
             "elsewhere",
             hospital(0.8),
@@ -156,13 +157,11 @@ def test_the_field_is_compared_with_rows_like_it_and_with_all_that_are_higher():
         ("D", "no", "yes", 0.96, 0.99),
         ("E", "unknown", "no", 0.7, 0.7),
     ]
-    output = findings.comparison(own, frame("source pretrained test_chose_threshold auroc accuracy", *rows))
-    assert "highest of 1 rows like it is 0.950 (A); higher than here: 0.970 (C), 0.960 (D*), 0.950 (A)." in output
-    assert "highest of 2 rows like it is 0.880 (B); higher than here: 0.990 (D*)." in output
-    own["value"] = 0.995
-    assert "higher than here: no row" in findings.comparison(
-        own, frame("source pretrained test_chose_threshold auroc accuracy", *rows)
-    )
+    field = frame("source pretrained test_chose_threshold auroc accuracy", *rows)
+    output = findings.comparison(own, field)
+    assert "highest of 1 rows like it is 0.950 (A); 3 of all 4 are higher than here, up to 0.970 (C)." in output
+    assert "highest of 2 rows like it is 0.880 (B); 1 of all 5 are higher than here, up to 0.990 (D)." in output
+    assert "0 of all 4 are higher than here." in findings.comparison(own.assign(value=0.995), field)
 
 
 def test_the_val_folder_says_whether_chance_explains_it_and_what_its_films_share():
@@ -171,10 +170,13 @@ def test_the_val_folder_says_whether_chance_explains_it_and_what_its_films_share
     names = ["val/NORMAL/a", "val/NORMAL/b", "val/PNEUMONIA/c", "train/NORMAL/d", "test/NORMAL/e", "test/NORMAL/f"]
     ranges = ["1427-1442", None, None, None, None, "0171-0275"]
     stations = pd.DataFrame({"path": names, "ranges": ranges, "marker": ["large R", "thin R", *["large R"] * 4]})
-    text = findings.val_folder(table.assign(p=0.001), stations)
-    assert "call 1 NORMAL (each seed: 2)" in text and "chance does not explain this" in text
-    assert "1 of these 2 films" in text and "(1427-1442); a large R is on 1 of them, and on 2 of 2 normal" in text
-    assert "this may be chance" in findings.val_folder(table.assign(p=0.4), stations)
+    table["p"] = [1, 0.001, 0.4]
+    text = findings.val_folder(table, stations)
+    assert (
+        "1 of 8 NORMAL films (each seed: 2), 0.125" in text and "so few are not explained by chance. On 8 of 8" in text
+    )
+    assert "the difference may be chance. 1 of these 2 films" in text
+    assert "(1427-1442); a large R is on 1 of them, and on 2 of 2 normal" in text
 
 
 def test_subgroups_name_the_worst_supported_group():

@@ -102,7 +102,7 @@ def test_headline_and_differences_by_hand(predictions, quick):
     assert tables.headline(table).loc[("xray_cnn", "ensemble"), "auroc"] == "1.000 (1.000-1.000)"
     found = tables.differences(predictions, quick).set_index(["thresholds", "statistic"]).difference
     assert (found["published at 0.5", "accuracy"], found["published at 0.5", "specificity"]) == (0.5, 1)
-    assert found["both on tune", "specificity"] == 0  # tune puts the published threshold above .7
+    assert found["both on tune", "specificity"] == 0.5  # tune puts the published threshold between .6 and .7
     assert found["both on tune", "auroc"] == 0  # both rank perfectly
 
 
@@ -119,9 +119,15 @@ def test_the_ledger_gets_a_row_for_new_test_predictions_alone(predictions, confi
 
 
 def test_the_val_folder_by_hand(predictions):
-    table = tables.val_table(predictions, metrics.operating_points(predictions), 0)
-    decisions = table[["label", "published_unscaled_decision", "published_decision", "xray_cnn_decision"]]
-    assert decisions.to_numpy().T.tolist() == [[0, 0, 1, 1], [1, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]]
+    own = predictions.network == "xray_cnn"
+    second = predictions[own].assign(seed=1, probability=0.7)  # calls every film PNEUMONIA
+    both = pd.concat([predictions, second])
+    table = tables.val_table(both, dict.fromkeys([("xray_cnn", 1), *metrics.operating_points(predictions)], 0.5))
+    assert table["class"].tolist() == ["NORMAL", "NORMAL", "PNEUMONIA", "PNEUMONIA"]
+    assert table.seeds_wrong.tolist() == [1, 1, 0, 0] and table.published_0.tolist() == pytest.approx(
+        [0.1, 0.7, 0.8, 0.9]
+    )
+    assert list(table)[2:] == ["seeds_wrong", "xray_cnn_0", "xray_cnn_1", "published_0", "published_unscaled_0"]
 
 
 def test_predictions_that_are_missing_name_the_notebook(config):

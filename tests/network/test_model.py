@@ -1,17 +1,12 @@
-"""The study's CNN: normalisation is Keras' on one device and on two, and old weights give the same logits."""
+"""The study's CNN: normalisation is Keras' on one device and on two."""
 
-import io
 import subprocess
 import sys
-import zipfile
-from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 
-from xraylib.config import REPOSITORY
-from xraylib.network import backend, model, train
+from xraylib.network import model
 from xraylib.network.backend import keras, tf
 
 
@@ -29,35 +24,6 @@ def test_fused_normalisation_is_keras_batch_normalisation(training):
     # Bessel: the fused operation keeps the unbiased variance, n / (n - 1) of Keras' with n = 8 * 5 * 5
     biased = (fused.moving_variance - 0.9 * weights[3]) * (199 / 200) + 0.9 * weights[3]
     np.testing.assert_allclose(biased if training else fused.moving_variance, plain.moving_variance, rtol=1e-4)
-
-
-def test_released_weights_of_version_2_0_give_the_same_logits_to_the_last_bit(config):
-    """The network as version 2.0 computed it, written out from its file's own names. Goes with the next training."""
-    released = replace(config, models=REPOSITORY / "models", image_size=128)
-    with zipfile.ZipFile(released.network_file("xray_cnn", 0)) as archive:
-        groups = h5py.File(io.BytesIO(archive.read("model.weights.h5")))["layers"]
-
-    def normalised(x, group, stride=1, padding="SAME"):
-        x = tf.nn.conv2d(x, group["conv2d/vars/0"][()], stride, padding)
-        parts = [group[f"fused_batch_normalization/vars/{i}"][()] for i in range(4)]
-        return tf.compat.v1.nn.fused_batch_norm(x, *parts, epsilon=1e-3, is_training=False)[0]
-
-    @tf.function
-    def logits(x):
-        x = tf.nn.relu(normalised(x * np.float32(1 / 127.5) - 1, groups, 5, "VALID"))
-        for block in ("residual", *(f"residual_{number}" for number in range(1, 6))):
-            branches, stride = groups[block], 2 if "shortcut" in groups[block] else 1
-            y = normalised(tf.nn.relu(normalised(x, branches["first"], stride)), branches["second"])
-            shortcut = x if stride == 1 else normalised(tf.nn.avg_pool2d(x, 2, 2, "SAME"), branches["shortcut"])
-            x = tf.nn.relu(y + shortcut)
-        weights, bias = (groups[f"dense/vars/{i}"][()] for i in range(2))
-        return (tf.matmul(tf.reduce_mean(x, axis=(1, 2)), weights) + bias)[:, 0]
-
-    backend.start(0)
-    network = train.load("xray_cnn", 0, released)
-    assert network.count_params() == 670_049
-    frames = np.random.default_rng(0).integers(0, 256, (8, 128, 128)).astype(np.uint8)
-    np.testing.assert_array_equal(train.predict(network, frames), logits(frames[..., None].astype(np.float32)))
 
 
 TWO_DEVICES = """

@@ -175,7 +175,7 @@ def published_replay(table: pd.DataFrame) -> str:
     return (
         f"The published val_accuracy of {val.published:.4f} is {val.replayed:.4f} ± {val.sd:.4f} when replayed "
         f"({val.seeds:.0f} seeds), accuracy on the train folder {train.published:.4f} and {train.replayed:.4f} ± "
-        f"{train.sd:.4f}. Of the {len(by)} quantities, {far or 'none'} lie further than two SD from the replay. "
+        f"{train.sd:.4f}. Further than two SD from the replay: {far} of {len(by)} quantities. "
         "None is measured on test."
     )
 
@@ -205,21 +205,17 @@ def against_baselines(table: pd.DataFrame) -> str:
 def comparison(metrics: pd.DataFrame, field: pd.DataFrame) -> str:
     if field.empty:
         return "Others report on films of patients: none of their figures stands beside those of phantoms."
-    own, parts = _on_test(metrics).value[STUDY].round(3), []
-    chosen = field.test_chose_threshold.eq("yes")
-    field = field.assign(source=field.source + np.where(chosen, "*", ""))
+    own, chosen, parts = _on_test(metrics).value[STUDY].round(3), field.test_chose_threshold.eq("yes"), []
     for statistic, name in (("auroc", "AUROC"), ("accuracy", "Accuracy")):
         alike = field[field.pretrained.eq("no") & ~chosen].dropna(subset=statistic)
-        best = alike.loc[alike[statistic].idxmax()]
-        above = field[field[statistic] > own[statistic]].sort_values(statistic, ascending=False)
-        above = ", ".join(
-            f"{value:.3f} ({source})" for value, source in zip(above[statistic], above.source, strict=True)
-        )
+        best, highest = (rows.loc[rows[statistic].idxmax()] for rows in (alike, field))
+        above = field[statistic].gt(own[statistic]).sum()
         parts.append(
             f"{name} here is {own[statistic]:.3f}; the highest of {len(alike)} rows like it is {best[statistic]:.3f} "
-            f"({best.source}); higher than here: {above or 'no row'}. "
+            f"({best.source}); {above} of all {field[statistic].notna().sum()} are higher than here"
+            f"{f', up to {highest[statistic]:.3f} ({highest.source})' if above else ''}. "
         )
-    return f"{''.join(parts)}Like it: no pretrained weights, threshold not known to come from test (*: it does)."
+    return f"{''.join(parts)}Like it: no pretrained weights, and the threshold is not known to come from test."
 
 
 def val_films(table: pd.DataFrame) -> str:
@@ -229,15 +225,14 @@ def val_films(table: pd.DataFrame) -> str:
 
 
 def val_folder(table: pd.DataFrame, stations: pd.DataFrame) -> str:
-    normal = table[table["class"] == "NORMAL"].set_index("seed")
-    own = normal.loc[-1]
-    seeds = ", ".join(f"{right}" for right in normal.right.drop(-1))
-    word = "chance does not explain this" if own.p < 0.05 else "this may be chance"
-    return (
-        f"Of the {own.films} normal films of the val folder, the networks together call {own.right} NORMAL (each seed: "
-        f"{seeds}): specificity {_value(own)}. Were it that of test, {own.test:.3f}, so few would be right with a "
-        f"probability of {own.p:.2g}: {word}. {val_station(stations)}"
-    )
+    parts = []
+    for name in ("NORMAL", "PNEUMONIA"):
+        rows = table[table["class"] == name].set_index("seed")
+        own, seeds = rows.loc[-1], ", ".join(f"{right}" for right in rows.right.drop(-1))
+        word = "so few are not explained by chance" if own.p < 0.05 else "the difference may be chance"
+        right = f"{own.right} of {own.films} {name} films (each seed: {seeds})"
+        parts.append(f"{right}, {_value(own)}; on test {own.test:.3f}: {word}")
+    return f"The networks together decide rightly on {'. On '.join(parts)}. {val_station(stations)}"
 
 
 def val_station(stations: pd.DataFrame) -> str:
@@ -333,8 +328,11 @@ def elsewhere(table: pd.DataFrame) -> str:
 def hidden_regions(table: pd.DataFrame) -> str:
     rows = table[table.network == STUDY].set_index("hidden")
     lungs, rest = rows.loc["lungs"], rows.loc["all but the lungs"]
+    word = "at chance" if lungs.lower <= 0.5 else "above chance"
+    if lungs.upper < 0.5:
+        word = "below chance, so what is left tells the class the wrong way round"
     return (
-        f"Without the lungs the mean network is {'at' if lungs.lower <= 0.5 else 'above'} chance: AUROC "
+        f"Without the lungs the mean network is {word}: AUROC "
         f"{_value(lungs, 'auroc')}. With the lungs alone it is {_value(rest, 'auroc')} (n = {lungs.n_films} films)."
     )
 

@@ -379,15 +379,19 @@ def robustness(predict: Callable, images: np.ndarray, label: np.ndarray, points:
     return by.agg(value="mean", sd="std").reset_index()
 
 
-def val_table(predictions: pd.DataFrame, points: Mapping, seed: int) -> pd.DataFrame:
-    """A row per film of the val folder: path, label, and probability and decision of each network for one seed."""
-    val = predictions[(predictions.split == "val") & (predictions.seed == seed)]
-    probability = val.pivot_table("probability", ["label", "path"], "network")
-    rows = probability.index.to_frame(index=False)[["path", "label"]]
-    for network in (metrics.UNSCALED, metrics.PUBLISHED, metrics.STUDY):
-        rows[f"{network}_probability"] = probability[network].to_numpy()
-        rows[f"{network}_decision"] = (rows[f"{network}_probability"] >= points[network, seed]).astype(int)
-    return rows
+def val_table(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:
+    """A row per film of the val folder: class, path, seeds_wrong (of the study's network), and each network's
+    probability by seed, as xray_cnn_0, ..., published_0, ..., published_unscaled_0, ...
+    """
+    val = predictions[predictions.split == "val"]
+    val = val.assign(**{"class": val.label.map(dict(enumerate(CLASSES)))})
+    threshold = [points[key] for key in zip(val.network, val.seed, strict=True)]
+    wrong = ((val.probability >= threshold) != (val.label == 1)) & (val.network == metrics.STUDY)
+    films = val.assign(seeds_wrong=wrong).groupby(["class", "path"]).seeds_wrong.sum().to_frame()
+    for network in (metrics.STUDY, metrics.PUBLISHED, metrics.UNSCALED):
+        seeds = val[val.network == network].pivot_table("probability", ["class", "path"], "seed")
+        films = films.join(seeds.add_prefix(f"{network}_"))
+    return films.reset_index()
 
 
 def val_folder(predictions: pd.DataFrame, points: Mapping) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A network as a file, and as a picture of its graph."""
 
-import io
 import json
 import re
 import shutil
@@ -9,7 +8,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from xraylib.files import UserError, atomic
@@ -41,30 +39,13 @@ def load_network(path: Path, build: Callable[[], keras.Model]) -> keras.Model:
         raise UserError(f"{path}: not there. {REMEDY}")
     network = build()
     try:
-        if not _read_version_2_0(network, path):
-            network.load_weights(path)
+        network.load_weights(path)
     except Exception as error:  # zip, HDF5 and Keras fail each in their own way
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise UserError(f"{path}: no weights of {network.name} ({type(error).__name__}: {reason}). {REMEDY}") from error
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise UserError(f"{path}: weights that are not finite numbers. {REMEDY}")
     return network
-
-
-def _read_version_2_0(network: keras.Model, path: Path) -> bool:
-    """Read a file of version 2.0, where a residual block is a layer of three parts. Goes with the next training."""
-    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        if "layers/residual/first" not in file:
-            return False
-        parts = [f"{block}/{part}/" for block in file["layers"] for part in ("first", "second", "shortcut")]
-        parts = ["", *(part for part in parts if f"layers/{part}conv2d" in file)]
-        for name, places in {"conv2d": parts, "fused_batch_normalization": parts, "dense": [""]}.items():
-            layers = [layer for layer in network._flatten_layers() if layer.name.startswith(name)]
-            layers.sort(key=lambda layer: (len(layer.name), layer.name))  # in the order in which they were built
-            for layer, place in zip(layers, places, strict=True):
-                values = file[f"layers/{place}{name}/vars"]
-                layer.set_weights([values[str(number)][()] for number in range(len(values))])
-    return True
 
 
 def graph(network: keras.Model) -> bytes:
