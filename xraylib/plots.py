@@ -379,8 +379,8 @@ def roc(table: pd.DataFrame, ax: Axes, points: Mapping) -> None:
     aurocs = draw(roc_auc_score, "AUROC", **options)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
     ax.legend(loc="lower right")
-    own, published = (100 * aurocs[network] for network in (metrics.STUDY, metrics.PUBLISHED))
-    _title(ax, f"Ranks {own:.0f} of 100 pairs rightly (published CNN: {published:.0f})", table)
+    published = f" (published CNN: {100 * aurocs[metrics.PUBLISHED]:.0f})" if metrics.PUBLISHED in aurocs else ""
+    _title(ax, f"Ranks {100 * aurocs[metrics.STUDY]:.0f} of 100 pairs rightly{published}", table)
 
 
 def precision_recall(table: pd.DataFrame, ax: Axes, points: Mapping) -> None:
