@@ -84,7 +84,7 @@ bench: $(INSTALLED) $(PHANTOMS)  ## time the study's ways against others'; insta
 	@$(PY) -m tools.bench
 ablation: $(STUDY)  ## what lung crop, stretch, longer training and mixing are worth
 	@$(PY) -m tools.ablation
-heldout: $(STUDY)  ## AUROC within an X-ray station, and on a station that training has not seen; real images
+heldout: $(STUDY)  ## AUROC within an X-ray station, and on a station that training has not seen; real films
 	@$(PY) -m tools.heldout
 data: $(INSTALLED)  ## download the Kaggle images (1.2 GB, no account) into data/chest_xray
 	@$(PY) -m xraylib.data.download data/chest_xray

@@ -22,11 +22,11 @@ from xraylib.config import REPOSITORY
 from xraylib.files import UserError, alone, say, write_bytes
 
 LIVE = "live"  # tag of cells whose printed lines are progress: shown while they run, not stored
-PATIENTS = "patients"  # tag of cells that show radiographs: stored in build/, never published
+PATIENTS = "patients"  # tag of cells that show films: stored in build/, never published
 FIGURE = "figure"  # key of an output's metadata: the name of the figure that it shows ("roc")
 CAPTIONS, PHANTOMS = REPOSITORY / "Plot" / "README.md", REPOSITORY / "Plot" / "demo"
 ANSWER = "**Answer** (patients)."
-WORDS = "Radiographs of patients are not published; phantoms stand in. `make reproduce DATA=folder` draws them."
+WORDS = "Films of patients are not published; phantoms stand in. `make reproduce DATA=folder` draws them."
 
 
 class _Runner(NotebookClient):
