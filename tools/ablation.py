@@ -23,7 +23,6 @@ VARIANTS = {  # name -> lung crop, grey levels stretched, trained for all epochs
     "crop and stretch, longer": (True, True, True, False),
     "mixed over stations": (True, True, True, True),
 }
-UNMIXED = "crop and stretch, longer"  # the study's network but for the mixing
 
 
 def run(config: Config) -> pd.DataFrame:
@@ -47,7 +46,7 @@ def run(config: Config) -> pd.DataFrame:
         table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
         if config.score_test:
             tables.record_test(predictions, points, config, f"{metrics.STUDY}, {variant}")
-        if config.score_test and variant == UNMIXED:
+        if config.score_test and variant == tables.UNMIXED:
             groups = tables.subgroups(predictions[predictions.split == "test"], points, config, stations)
             write_table(groups, config.results / "subgroups_unmixed.csv")
     return table

@@ -19,7 +19,6 @@ GROUPS = {  # parts of subgroups.csv, for README
     "within small bold R": "both classes with a small bold R",
     "all films": "all",
 }
-UNMIXED = "crop and stretch, longer"  # of ablation.csv: the study's network but for the mixing
 OWN, PUBLISHED = "this study's network", "published experiment, on test"  # rows of comparison.csv
 TITLES = {"n_films": "films", "auroc": "AUROC", "brier": "Brier score", "wanted": "should be", "peak_mb": "peak MB"}
 SHOWN = (
@@ -107,9 +106,8 @@ def short_results() -> str:
     rows = rows[rows.network.isin([PUBLISHED, tables.BASELINES["thumbnail"], *tables.STUDY_NETWORKS.values()])]
     films, children = rows[["n_films", "n_children"]].iloc[0].astype(int)
     child = read("sensitivity_analyses").query("part == 'per child'").assign(network=f"{OWN}, per child")
-    seeds = read("ablation").query("split == 'test'").set_index("variant").loc[UNMIXED, list(metrics.HEADLINE)]
-    unmixed = seeds.agg(["mean", "std"]).T.rename(columns={"mean": "value", "std": "sd"}).rename_axis("statistic")
-    unmixed = unmixed.reset_index().assign(network=f"{OWN}, without mixing", lower=float("nan"), upper=float("nan"))
+    unmixed = _variants(list(metrics.HEADLINE)).query("split == 'test' and variant == @tables.UNMIXED")
+    unmixed = unmixed.assign(network=f"{OWN}, without mixing")
     return (
         f"{intervals(pd.concat([rows, unmixed, child]), ['network'])}\n\nTest, n = {films} films of {children} "
         f"children. {SHOWN} Per child: mean logit over films. "
@@ -126,11 +124,17 @@ def card() -> str:
     return f"{table}\n\nTest, n = {rows.n_films.iloc[0]} films of {rows.n_children.iloc[0]} children. {SHOWN}"
 
 
+def _variants(statistics: list[str]) -> pd.DataFrame:
+    """Each variant of the ablation on tune and on test: mean and SD over seeds, no intervals."""
+    rows = read("ablation").melt(["variant", "split", "seed"], statistics, "statistic")
+    rows = rows.groupby(["variant", "split", "statistic"], sort=False).value.agg(value="mean", sd="std").reset_index()
+    return rows.assign(lower=float("nan"), upper=float("nan"))
+
+
 def ablation() -> str:
     """Each variant on tune and on test: mean and SD over seeds."""
-    rows = read("ablation").melt(["variant", "split", "seed"], ["auroc", "accuracy", "specificity"], "statistic")
-    rows = rows.groupby(["variant", "split", "statistic"], sort=False).value.agg(value="mean", sd="std").reset_index()
-    return intervals(rows.assign(lower=float("nan"), upper=float("nan")), ["variant", "split"], rows.statistic.unique())
+    statistics = ["auroc", "accuracy", "specificity"]
+    return intervals(_variants(statistics), ["variant", "split"], statistics)
 
 
 def heldout() -> str:
@@ -191,13 +195,13 @@ def framing() -> str:
 
 def cure() -> str:
     """What mixing films across stations is worth where the station is new, and what it costs on tune."""
-    rows = read("heldout").groupby(["measure", "variant"])[["value", "n_normal"]].mean()
+    rows = read("heldout").set_index(["measure", "variant"])
     parts = []
     for measure in ("other station", "tune"):
         plain, mixed = (rows.value[measure, name] for name in ("unmixed", "mixed 0.3"))
         parts.append(f"from {plain:.3f} to {mixed:.3f}")
     return (
-        f"On {rows.n_normal['other station', 'unmixed']:.0f} normal films whose stations were held out of training, "
+        f"On {rows.n_normal['other station', 'unmixed']} normal films whose stations were held out of training, "
         f"mixing takes AUROC {parts[0]}; on tune, which shares the stations of train, {parts[1]}."
     )
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from xraylib.config import REPOSITORY, Config
 from xraylib.data import frames
 from xraylib.data.index import CLASSES
-from xraylib.data.stations import MARKERS
+from xraylib.data.stations import MARKERS, RARE
 from xraylib.evaluation import metrics
 from xraylib.evaluation.corruptions import CORRUPTIONS, Corruption, corrupt
 from xraylib.files import UserError, write_table
@@ -26,7 +26,7 @@ REPORTED = (*metrics.HEADLINE, "balanced_accuracy")
 COUNTS, FIGURES = ["n_films", "n_children"], ["value", "sd", "lower", "upper"]
 RATES = ("accuracy", "sensitivity", "specificity")
 LEAST = 20  # films: of a group that is called the worst, and of each class for an AUROC within a marker
-SMALL = "small bold R"  # the marker of most normal films of train
+UNMIXED = "crop and stretch, longer"  # of ablation.csv: the study's network but for the mixing
 UNTRUSTED = ("NORMAL, A-P", "NORMAL, thin R")  # mostly wrong (data.stations): their rows would say nothing
 UNCHANGED = Corruption(lambda x, amount, rng: x, "", (0.0,))
 SHARES_DECIDED = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
@@ -269,9 +269,9 @@ def subgroups(table: pd.DataFrame, points: Mapping, config: Config, stations: pd
     normal, ill = table.label == 0, table.label == 1
     groups = {f"NORMAL, {name}": normal & (ranges == name) for name in sorted(ranges[normal].dropna().unique())}
     groups["other normal films"] = normal & ranges.isna()
-    against = {"PNEUMONIA": ill, f"PNEUMONIA, {SMALL}": ill & (marker == SMALL)}
+    against = {"PNEUMONIA": ill, f"PNEUMONIA, {RARE}": ill & (marker == RARE)}
     pairs = {f"{name} vs. {other}": (groups[name], against[other]) for name, other in product(groups, against)}
-    for kind in (SMALL, "large R"):
+    for kind in (RARE, "large R"):
         within = normal & (marker == kind), ill & (marker == kind)
         if min(table.path[mask].nunique() for mask in within) >= LEAST:
             pairs[f"within {kind}"] = within
